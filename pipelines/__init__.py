@@ -1,0 +1,1 @@
+"""The pipelines: wiring between components, and the ways to compile and run them."""

@@ -1,0 +1,90 @@
+"""Where config values come from: YAML files with line numbers, and KEY=VALUE overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from receipt_counter.errors import UserError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value somebody wrote.
+
+    Args:
+        name: dotted key.
+        value: as YAML reads it (numbers such as 1e-4 may still be text).
+        place: for messages and `config show`: "file.yaml:12" or "--set".
+        is_group: the value is a mapping with nothing in it.
+    """
+
+    name: str
+    value: Any
+    place: str
+    is_group: bool = False
+
+
+def read_yaml(path: Path) -> list[Setting]:
+    """Read a config file.
+
+    Args:
+        path: a YAML file whose top level is a mapping.
+
+    Returns:
+        One setting per leaf, in file order; a key written twice appears twice.
+
+    Raises:
+        UserError: absent, unreadable, not YAML, empty, or not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such config file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the config file: {error}") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    if node is None:
+        raise UserError(f"{path}: the config file is empty; leave --config out to use the defaults")
+    if not isinstance(node, yaml.MappingNode) or not node.value:
+        raise UserError(f"{path}: the top level must be a mapping such as 'training: {{epochs: 3}}'")
+    return list(_walk(node, "", path))
+
+
+def _walk(node: yaml.MappingNode, prefix: str, path: Path) -> Iterator[Setting]:
+    constructor = yaml.SafeLoader("")
+    for key_node, value_node in node.value:
+        place = f"{path}:{key_node.start_mark.line + 1}"
+        name = f"{prefix}.{key_node.value}" if prefix else str(key_node.value)
+        if isinstance(value_node, yaml.MappingNode):
+            if value_node.value:
+                yield from _walk(value_node, name, path)
+            else:
+                yield Setting(name, {}, place, is_group=True)
+        else:
+            yield Setting(name, constructor.construct_object(value_node, deep=True), place)
+
+
+def read_override(text: str) -> Setting:
+    """Read one `--set KEY=VALUE`; the value is read as YAML.
+
+    Raises:
+        UserError: no equals sign, no key, or a value that is not YAML.
+    """
+    name, equals, value = text.partition("=")
+    name = name.strip()
+    if not equals or not name:
+        raise UserError(f"--set {text}: write it as KEY=VALUE, for example --set training.learning_rate=1e-4")
+    try:
+        return Setting(name, yaml.safe_load(value), "--set")
+    except yaml.YAMLError:
+        raise UserError(f"--set {text}: the value of {name} cannot be read as YAML") from None

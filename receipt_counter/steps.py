@@ -1,0 +1,180 @@
+"""The four steps of an experiment, as functions: what the pipeline's components call and nothing else needs kfp for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from receipt_counter.config.loading import from_yaml
+from receipt_counter.errors import UserError
+from receipt_counter.evaluation.gates import bound_text
+from receipt_counter.evaluation.wording import format_value, title
+from receipt_counter.processes import die_with_parent
+from receipt_counter.progress import Progress, open_progress
+from receipt_counter.storage.files import read_json
+from receipt_counter.storage.run import Run
+from receipt_counter.storage.store import Store
+
+if TYPE_CHECKING:  # the steps that need them import them: each costs seconds
+    from receipt_counter.config.schema import Config
+    from receipt_counter.data.dataset import Dataset
+
+PROBLEMS_SHOWN = 10
+
+
+@contextmanager
+def step(name: str) -> Iterator[Progress]:
+    """Surround a step that runs in a process of its own: it dies with its parent and reports what happens.
+
+    Args:
+        name: the step, as the user sees it.
+
+    Yields:
+        Where to report progress.
+
+    Raises:
+        SystemExit: in place of a UserError, once its message has been reported.
+    """
+    die_with_parent()
+    progress = open_progress()
+    progress.event("step", name=name, pid=os.getpid())
+    try:
+        yield progress
+    except UserError as error:
+        progress.event("error", step=name, message=error.message, status=error.status)
+        raise SystemExit(f"{name}: {error.message}") from None
+    finally:
+        progress.event("step_end", name=name)
+        progress.close()
+
+
+def parse_config(text: str) -> Config:
+    """The config in a text that `to_yaml` wrote, as steps hand it on."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "config.yaml"
+        path.write_text(text, encoding="utf-8")
+        return from_yaml(path)
+
+
+def prepare_data(config: Config, store: Store, progress: Progress) -> Dataset:
+    """The dataset a config asks for: the user's own, checked, or one rendered into the store.
+
+    Args:
+        config: `data.path` names the user's own.
+        store: keeps rendered datasets, one for each way to render them.
+        progress: shows how far it is.
+
+    Raises:
+        UserError: the user's dataset has problems; the first ones are listed.
+    """
+    from receipt_counter.data.dataset import Dataset
+    from receipt_counter.data.render.build import render_dataset, specification
+
+    if config.data.path is not None:
+        from receipt_counter.data.check import check_dataset
+
+        path = Path(config.data.path)
+        dataset = Dataset.open(path)
+        problems = check_dataset(path)
+        if problems:
+            shown = "\n".join(f"  {problem}" for problem in problems[:PROBLEMS_SHOWN])
+            raise UserError(
+                f"{path}: this dataset has {len(problems)} problem{'s' * (len(problems) > 1)}; "
+                f"`receipt-counter data check {path}` lists all of them:\n{shown}"
+            )
+        return dataset
+    what = json.dumps(specification(config), sort_keys=True)
+    path = store.datasets / f"rendered-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+    return render_dataset(config, path, progress=progress.callback("render images"))
+
+
+def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict[str, float]:
+    """Judge a run's best model on one split and record the figures as the run's own.
+
+    Args:
+        run: a run whose training has finished.
+        dataset: the data it was trained on.
+        split: the split to judge on.
+        progress: shows how far it is.
+
+    Returns:
+        The flat figures that run.json holds.
+    """
+    import torch
+
+    from receipt_counter.evaluation.evaluate import evaluate_model
+    from receipt_counter.model.build import load_model
+
+    config = from_yaml(run.directory / "config.yaml")
+    model, processor = load_model(run.model)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    report = evaluate_model(
+        model.to(device),
+        processor,
+        dataset,
+        split,
+        config,
+        output=run.evaluation(split),
+        device=device,
+        progress=progress.callback(f"evaluate {split}"),
+    )
+    metrics = {name: figure["value"] for name, figure in report["metrics"].items() if figure["value"] is not None}
+    run.add_metrics(split, metrics, headline=True)
+    return metrics
+
+
+def visualize(run: Run, progress: Progress) -> Path:
+    """Draw a run's report.
+
+    Args:
+        run: trained and evaluated.
+        progress: shows that it is at work.
+
+    Returns:
+        The page, report.html in the run's directory.
+    """
+    from receipt_counter.report.run_report import write_run_report
+
+    progress.start("draw report", 1)
+    page = write_run_report(run.directory)
+    progress.finish()
+    return page
+
+
+def training_figures(run: Run) -> dict[str, float]:
+    """What a finished training cost and where it ended, as flat numbers."""
+    names = ("device_seconds", "peak_memory_gigabytes", "step", "epochs", "best_epoch")
+    figures: dict[str, float] = {name: run.record[name] for name in names} | run.record["splits"]["val"]
+    return figures
+
+
+def gates_markdown(run: Run, split: str) -> str:
+    """A split's figures against the promotion gates, as a Markdown table."""
+    gates = read_json(run.evaluation(split) / "metrics.json")["gates"]
+    rows = [
+        f"| {title(name)} | {'–' if gate['value'] is None else format_value(name, gate['value'])} "
+        f"| {bound_text(name, gate['target'])} | {bound_text(name, gate['minimum'])} | {gate['verdict']} |"
+        for name, gate in gates.items()
+    ]
+    header = ["| gate | value | target | minimum | verdict |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([f"## Promotion gates, {split} split", "", *header, *rows, ""])
+
+
+def run_markdown(run: Run, split: str) -> str:
+    """A run in a few lines of Markdown: what it was, and its figures."""
+    record, lineage = run.record, run.record["lineage"]
+    facts = {
+        "experiment": record["experiment_name"],
+        "seed": record["seed"],
+        "code": lineage["code_version"],
+        "data": f"{lineage['data_name']} ({lineage['data_fingerprint']})",
+        "trained": f"{record['epochs']} epochs, {record['step']} steps, {record['device_seconds']:.0f} s",
+    }
+    lines = [f"- {name}: {value}" for name, value in facts.items()]
+    return "\n".join([f"# Run {run.directory.name}", "", *lines, "", gates_markdown(run, split)])

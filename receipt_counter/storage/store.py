@@ -1,0 +1,102 @@
+"""The store: where runs, datasets and caches live."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from receipt_counter.config.loading import to_plain
+from receipt_counter.config.schema import Config
+from receipt_counter.errors import UserError
+
+DEFAULT_LOCATION = "./experiments"
+
+
+class Store:
+    """A directory that holds everything runs leave behind.
+
+    Args:
+        root: absolute path; made on first use.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def runs(self) -> Path:
+        """Parent of all run directories."""
+        return self.root / "runs"
+
+    @property
+    def datasets(self) -> Path:
+        """Parent of the datasets rendered for runs."""
+        return self.root / "datasets"
+
+    @property
+    def cache(self) -> Path:
+        """Where kfp's local runner remembers finished steps."""
+        return self.root / "cache"
+
+    def run_directory(self, run_id: str) -> Path:
+        """Directory of one run, there or not."""
+        return self.runs / run_id
+
+    def find_run(self, reference: str) -> Path:
+        """The run directory a user means.
+
+        Args:
+            reference: a path, a run id, or an unambiguous beginning of one.
+
+        Raises:
+            UserError: no run or several fit.
+        """
+        if (Path(reference) / "run.json").is_file():
+            return Path(reference)
+        known = sorted(path.parent.name for path in self.runs.glob("*/run.json"))
+        found = [name for name in known if name.startswith(reference)]
+        if len(found) == 1:
+            return self.runs / found[0]
+        shown = ", ".join((found or known)[:5]) or "none yet"
+        raise UserError(
+            f"{reference}: {'several runs' if found else 'no run'} of that name in {self.runs}; there: {shown}"
+        )
+
+
+def open_store(location: str | None = None) -> Store:
+    """Open the store at a location.
+
+    Args:
+        location: a directory; None is ./experiments.
+
+    Raises:
+        UserError: a kind of location that is not supported, or a path that is no directory.
+    """
+    text = location or DEFAULT_LOCATION
+    if "://" in text:
+        raise UserError(
+            f"--store {text}: only a directory can be a store so far, for example --store {DEFAULT_LOCATION}"
+        )
+    root = Path(text).resolve()
+    if root.exists() and not root.is_dir():
+        raise UserError(f"--store {text}: this is a file, not a directory")
+    return Store(root)
+
+
+def run_id(config: Config, data_fingerprint: str, code_version: str) -> str:
+    """Identity of a run: the same inputs give the same id, so running them again is a no-op.
+
+    The dataset counts by content, not by where it lies, and the experiment's name does not count at all.
+
+    Args:
+        config: the resolved config, its seed included.
+        data_fingerprint: content hash of the dataset.
+        code_version: version of this library by content.
+
+    Returns:
+        12 hexadecimal characters.
+    """
+    tree = to_plain(config)
+    del tree["data"]["path"], tree["data"]["render"]
+    text = json.dumps([tree, data_fingerprint, code_version], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

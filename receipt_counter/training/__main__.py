@@ -1,0 +1,43 @@
+"""Train one run in this process (or in those that torchrun starts): what a trial's command calls."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from receipt_counter.config.loading import from_yaml
+from receipt_counter.data.dataset import Dataset
+from receipt_counter.errors import UserError
+from receipt_counter.processes import die_with_parent
+from receipt_counter.storage.store import open_store
+from receipt_counter.training.train import train
+
+
+def main() -> int:
+    """Parse the command line and train.
+
+    Returns:
+        Exit status: 0 when the run is finished.
+    """
+    parser = argparse.ArgumentParser(prog="python -m receipt_counter.training", description=__doc__)
+    parser.add_argument(
+        "--config", type=Path, required=True, help="a resolved config, as `config show --yaml` prints it"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="dataset directory")
+    parser.add_argument("--store", help="where runs live (default ./experiments)")
+    parser.add_argument("--experiment-name", default="run", help="recorded in run.json")
+    arguments = parser.parse_args()
+    try:
+        store = open_store(arguments.store)
+        dataset = Dataset.open(arguments.data)
+        print(train(from_yaml(arguments.config), dataset, store.root, experiment_name=arguments.experiment_name))
+    except UserError as error:
+        print(error.message, file=sys.stderr)
+        return error.status
+    return 0
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""One process or many: the process group, and DeepSpeed's engine for one stage."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from receipt_counter.config.schema import Config
+from receipt_counter.training.batches import Share
+
+
+def start_processes() -> Share:
+    """Join the processes torchrun started, or be the only one.
+
+    Returns:
+        This process's rank and how many there are.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    use_gpu = torch.cuda.is_available()
+    if use_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    else:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    # DeepSpeed looks for these and reaches for MPI where they are missing
+    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("MASTER_PORT", "29500")
+    if not dist.is_initialized():
+        backend = "nccl" if use_gpu else "gloo"
+        if world == 1:
+            # a store in memory needs no port, so any number of single-process runs fit on one machine
+            memory = dist.HashStore()  # type: ignore[attr-defined]  # torch exports it without saying so
+            dist.init_process_group(backend, store=memory, rank=0, world_size=1)
+        else:
+            dist.init_process_group(backend)
+    return Share(rank=dist.get_rank(), world=dist.get_world_size())
+
+
+def device() -> torch.device:
+    """The device this process trains on."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def build_engine(model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> Any:
+    """A raw DeepSpeed engine around the model, for one stage.
+
+    One engine a stage: freezing changes ZeRO's flat buffers.
+
+    Args:
+        model: with `requires_grad` set for the stage.
+        optimizer: over the stage's parameter groups.
+        config: batch size, accumulation, clipping, precision and ZeRO stage.
+
+    Returns:
+        deepspeed.DeepSpeedEngine.
+    """
+    import deepspeed  # only now: it reads DS_ACCELERATOR and the process group when imported
+    import deepspeed.ops
+
+    # compiling this kernel takes 40 s and a C++ compiler, to speed up what a single CPU process never does
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    training = config.training
+    settings = {
+        "train_micro_batch_size_per_gpu": config.data.batch_size,
+        "gradient_accumulation_steps": training.gradient_accumulation_steps,
+        "gradient_clipping": training.gradient_clip,
+        "zero_optimization": {"stage": training.zero_stage},
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": training.precision == "bf16"},
+        "steps_per_print": 10**9,
+    }
+    deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+    return deepspeed.initialize(model=model, optimizer=optimizer, config=settings)[0]
+
+
+def any_process(flag: bool, share: Share) -> bool:
+    """Whether the flag is set in any process, so that all of them act on it at the same step."""
+    if share.world == 1:
+        return flag
+    votes = torch.tensor(int(flag), device=device())
+    dist.all_reduce(votes)
+    return bool(votes.item())
+
+
+def from_first_process(value: Any, share: Share) -> Any:
+    """The first process's value, in every process."""
+    if share.world == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
