@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from reader import Paper, number, read
+from tests.data.render.reader import Paper, number, read
 
 from receipt_counter.data.example import QUESTION_TYPES, Question
 from receipt_counter.data.render.negatives import NEGATIVES
