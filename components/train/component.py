@@ -34,11 +34,10 @@ def train(
     from receipt_counter.data.dataset import Dataset
     from receipt_counter.storage.run import Run
     from receipt_counter.storage.store import open_store
+    from receipt_counter.training.launch import launch
 
     with steps.step("train") as progress:
-        from receipt_counter.training.train import train as train_model  # takes seconds, so the user is told first
-
-        directory = train_model(
+        directory = launch(
             steps.parse_config(config),
             Dataset.open(Path(dataset.uri)),
             open_store(store).root,

@@ -129,6 +129,11 @@ class Data:
     num_workers: int = key(4, "Processes that decode and augment images; 0 does it in the training process.", minimum=0)
     image_size: int = key(448, "Side of the square the model sees, pixels.", minimum=32, maximum=1344)
     augmentation: bool = key(True, "Random light, noise, small turns and shifts in training; never mirrors text.")
+    epoch_images: int | None = key(
+        None,
+        "Most train images in an epoch; null: the whole split. Stages are counted in epochs.",
+        minimum=1,
+    )
     max_text_length: int = key(128, "Most tokens of one question with its answer.", minimum=8, maximum=4096)
     render: Render = group(Render, "The rendered receipts used when `path` is null.")
 
@@ -228,6 +233,9 @@ class Training:
     learning_rate: float = key(2e-5, "Base learning rate at the top of the schedule.", above=0.0)
     gradient_accumulation_steps: int = key(1, "Micro-batches per optimizer step.", minimum=1)
     gradient_clip: float = key(1.0, "Largest global gradient norm; 0 does not clip.", minimum=0.0)
+    processes: int = key(
+        1, "Processes that train together on each machine: one a GPU, or one for some CPU cores.", minimum=1, maximum=64
+    )
     precision: str = key("fp32", "Number format of weights and activations.", choices=("fp32", "bf16"))
     zero_stage: int = key(
         0,

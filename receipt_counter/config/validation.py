@@ -83,6 +83,8 @@ def _number(value: Any) -> float | None:
 
 
 def _check_bounds(value: Any, metadata: Any) -> None:
+    if value is None:
+        return
     choices, minimum, maximum, above = (metadata.get(k) for k in ("choices", "minimum", "maximum", "above"))
     if choices and value not in choices:
         raise InvalidValueError(f"{value!r} is not one of them; {suggestion(str(value), map(str, choices))}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,19 @@ def model_gigabytes(model: torch.nn.Module) -> float:
     return sum(tensor.numel() * tensor.element_size() for tensor in weights) / 1e9
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """What a quick look at one batch found: summed losses, and a prediction for each image."""
+
+    count_loss: float
+    answer_loss: float
+    tokens: int
+    lines: list[dict[str, Any]]
+
+
+_Seen = dict[int, _Looked]  # by the batch's number
+
+
 def quick_metrics(
     model: ReceiptCounter,
     processor: ReceiptProcessor,
@@ -132,6 +146,8 @@ def quick_metrics(
     *,
     answer_images: int,
     load_images: LoadImages | None = None,
+    part: tuple[int, int] = (0, 1),
+    gather: Callable[[_Seen], list[_Seen]] = lambda seen: [seen],
 ) -> dict[str, float]:
     """Figures without intervals, for a look after each epoch.
 
@@ -143,28 +159,27 @@ def quick_metrics(
         device: where the model is.
         answer_images: how many of the first images are also answered in words.
         load_images: see `Inference`.
+        part: (rank, world) of this process among those that share the work.
+        gather: from what this process saw to what each of them did, by rank.
 
     Returns:
-        {name: value}: val_cls_loss (mean over images), val_lm_loss (mean over answer tokens), val_total_loss
-        (weighted), classification_*, generation_*, answer_accuracy. Only finite values: a figure that is undefined,
-        or nan because the model has diverged, is left out.
+        {name: value}, the same in every process: val_cls_loss (mean over images), val_lm_loss (mean over answer
+        tokens), val_total_loss (weighted), classification_*, generation_*, answer_accuracy. Only finite values: a
+        figure that is undefined, or nan because the model has diverged, is left out.
     """
     inference = Inference(model, processor, config.model.classes, config.evaluation.max_new_tokens, device, load_images)
-    lines: list[dict[str, Any]] = []
-    count_loss = answer_loss = tokens = 0.0
+    size, rated = config.evaluation.batch_size, config.evaluation.perplexity
+    own: _Seen = {}
     with inference.frozen():
-        for batch in batches(examples, config.evaluation.batch_size):
-            pixels = inference.pixels(batch)
-            losses = inference.losses(batch, pixels)
-            count_loss += float(losses.cls_loss) * len(batch)
-            answer_loss += float(losses.token_nll.sum())
-            tokens += losses.answer_tokens
-            answered = batch[: max(0, answer_images - len(lines))]
-            rated = likelihood(losses) if config.evaluation.perplexity else [{}] * len(batch)
-            answers = inference.answers(answered, pixels[: len(answered)])[1] if answered else []
-            for row, probabilities in enumerate(losses.count_logits.float().softmax(-1).cpu()):
-                spoken = answers[row] if row < len(answers) else []
-                lines.append({**inference.counted(batch[row], probabilities), "answers": spoken, **rated[row]})
+        for number, batch in enumerate(batches(examples, size)):
+            if number % part[1] == part[0]:
+                own[number] = _look(inference, batch, answer_images - number * size, rated)
+    seen = {number: batch for parts in gather(own) for number, batch in parts.items()}
+    ordered = [seen[number] for number in sorted(seen)]
+    lines = [line for batch in ordered for line in batch.lines]
+    count_loss, answer_loss, tokens = (
+        sum(getattr(batch, name) for batch in ordered) for name in ("count_loss", "answer_loss", "tokens")
+    )
     weights = config.training.loss_weights
     parts = {"val_cls_loss": count_loss / len(examples), "val_lm_loss": answer_loss / max(tokens, 1)}
     total = weights.classification * parts["val_cls_loss"] + weights.language * parts["val_lm_loss"]
@@ -174,3 +189,22 @@ def quick_metrics(
         **points(statistics_of(lines, config.model.classes), all_figures),
     }
     return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _look(inference: Inference, batch: Sequence[Example], answer_images: int, rate_truth: bool) -> _Looked:
+    """Rate a batch, and answer the questions about its first `answer_images` images."""
+    pixels = inference.pixels(batch)
+    losses = inference.losses(batch, pixels)
+    answered = batch[: max(0, answer_images)]
+    rated = likelihood(losses) if rate_truth else [{}] * len(batch)
+    answers = inference.answers(answered, pixels[: len(answered)])[1] if answered else []
+    lines = []
+    for row, probabilities in enumerate(losses.count_logits.float().softmax(-1).cpu()):
+        spoken = answers[row] if row < len(answers) else []
+        lines.append({**inference.counted(batch[row], probabilities), "answers": spoken, **rated[row]})
+    return _Looked(
+        count_loss=float(losses.cls_loss) * len(batch),
+        answer_loss=float(losses.token_nll.sum()),
+        tokens=losses.answer_tokens,
+        lines=lines,
+    )

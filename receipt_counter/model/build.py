@@ -27,6 +27,7 @@ from receipt_counter.model.receipt_counter import ReceiptCounter
 from receipt_counter.model.tokenizer import IMAGE_TOKEN, PAD, TURN_END, learn_tokenizer
 
 DOWNSAMPLE_RATIO = 0.5  # of every InternVL
+INITIAL_STD = 0.1  # of the tiny model's weights: InternVL's 0.02 is meant for a width of 1,024
 
 
 def build_model(config: Config, texts: Iterable[str]) -> tuple[ReceiptCounter, ReceiptProcessor]:
@@ -106,8 +107,7 @@ def _tiny_internvl(config: Config, tokenizer: Any) -> InternVLConfig:
         attention_bias=True,
         # InternVL's 0.1 is meant for 24 layers: two layers scaled so far down hardly see anything.
         layer_scale_init_value=1.0,
-        # Likewise InternVL's 0.02 is meant for a width of 1,024.
-        initializer_range=0.1,
+        initializer_range=INITIAL_STD,
     )
     text = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -118,6 +118,7 @@ def _tiny_internvl(config: Config, tokenizer: Any) -> InternVLConfig:
         intermediate_size=3 * shape.language_width,
         max_position_embeddings=8192,
         tie_word_embeddings=True,
+        initializer_range=INITIAL_STD,
         pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
         eos_token_id=tokenizer.convert_tokens_to_ids(TURN_END),
         bos_token_id=None,
@@ -129,6 +130,7 @@ def _tiny_internvl(config: Config, tokenizer: Any) -> InternVLConfig:
         image_seq_length=tokens,
         downsample_ratio=DOWNSAMPLE_RATIO,
         tie_word_embeddings=True,
+        initializer_range=INITIAL_STD,
     )
 
 
@@ -164,6 +166,7 @@ def _wrap(config: Config, inner: InternVLConfig) -> ReceiptCounterConfig:
         classifier_activation=model.classifier.activation,
         cross_attention_heads=heads,
         cross_attention_dropout=model.cross_attention.dropout,
+        initializer_range=INITIAL_STD if model.checkpoint is None else inner.text_config.initializer_range,
     )
 
 

@@ -20,6 +20,7 @@ class ReceiptCounterConfig(PretrainedConfig):  # type: ignore[misc]  # transform
         classifier_activation: `gelu`, `relu` or `silu`.
         cross_attention_heads: heads of the gated cross-attention; 0 = no such block.
         cross_attention_dropout: its dropout.
+        initializer_range: standard deviation of the count head's and the cross-attention's first weights.
     """
 
     model_type = "receipt_counter"
@@ -34,4 +35,5 @@ class ReceiptCounterConfig(PretrainedConfig):  # type: ignore[misc]  # transform
     classifier_activation: str = "gelu"
     cross_attention_heads: int = 8
     cross_attention_dropout: float = 0.1
+    initializer_range: float = 0.02
     tie_word_embeddings: bool = False

@@ -1,4 +1,4 @@
-"""Train one run in this process (or in those that torchrun starts): what a trial's command calls."""
+"""Train one run, in the processes its config asks for or torchrun started: what a trial's command calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from receipt_counter.data.dataset import Dataset
 from receipt_counter.errors import UserError
 from receipt_counter.processes import die_with_parent
 from receipt_counter.storage.store import open_store
-from receipt_counter.training.train import train
+from receipt_counter.training.launch import launch
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     try:
         store = open_store(arguments.store)
         dataset = Dataset.open(arguments.data)
-        print(train(from_yaml(arguments.config), dataset, store.root, experiment_name=arguments.experiment_name))
+        print(launch(from_yaml(arguments.config), dataset, store.root, experiment_name=arguments.experiment_name))
     except UserError as error:
         print(error.message, file=sys.stderr)
         return error.status

@@ -36,18 +36,18 @@ def derived_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
-def epoch_order(lengths: Sequence[int], seed: int, epoch: int, global_batch: int) -> list[list[int]]:
+def pass_order(lengths: Sequence[int], seed: int, number: int, global_batch: int) -> list[list[int]]:
     """Shuffle a split into batches of images with texts of similar length.
 
     Args:
         lengths: length of each example's texts, any unit.
-        seed, epoch: decide the order.
+        seed, number: decide the order; `number` counts the passes over the split from 1.
         global_batch: images per batch over all processes.
 
     Returns:
-        Batches of indices, each of exactly `global_batch`; what is left over waits for another epoch.
+        Batches of indices, each of exactly `global_batch`; what is left over waits for another pass.
     """
-    generator = np.random.default_rng(derived_seed(seed, epoch))
+    generator = np.random.default_rng(derived_seed(seed, number))
     shuffled = generator.permutation(len(lengths))
     window = global_batch * BUCKET_BATCHES
     batches: list[list[int]] = []
@@ -77,16 +77,24 @@ class TrainingBatches:
         self.share = share or Share()
         self.lengths = [sum(len(q.question) + len(q.answer) for q in example.questions) for example in examples]
         self.global_batch = config.data.batch_size * self.share.world
-        per_epoch = len(epoch_order(self.lengths, config.seed, 1, self.global_batch))
-        self.steps_per_epoch = per_epoch // config.training.gradient_accumulation_steps
-        if self.steps_per_epoch == 0:
-            needed = self.global_batch * config.training.gradient_accumulation_steps
+        self.batches_per_pass = len(pass_order(self.lengths, config.seed, 1, self.global_batch))
+        self.steps_per_epoch = self._plan_epoch()
+
+    def _plan_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        data, accumulation = self.config.data, self.config.training.gradient_accumulation_steps
+        split = len(self.examples)
+        images = min(split, data.epoch_images or split)
+        steps = min(images // self.global_batch, self.batches_per_pass) // accumulation
+        if steps == 0:
+            needed = self.global_batch * accumulation
+            where = "the train split has" if images == split else "data.epoch_images is"
             raise UserError(
-                f"data.batch_size {config.data.batch_size} x {self.share.world} processes x"
-                f" training.gradient_accumulation_steps {config.training.gradient_accumulation_steps} = {needed} images"
-                f" for one step, but the train split has {len(examples)}; use --set data.batch_size="
-                f"{max(1, len(examples) * config.data.batch_size // needed)}"
+                f"data.batch_size {data.batch_size} x {self.share.world} processes x"
+                f" training.gradient_accumulation_steps {accumulation} = {needed} images for one step, but {where}"
+                f" {images}; use --set data.batch_size={max(1, images * data.batch_size // needed)}"
             )
+        return steps
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[PackedBatch]]:
         """The optimizer steps of one epoch, each a list of `gradient_accumulation_steps` micro-batches.
@@ -96,7 +104,7 @@ class TrainingBatches:
             first_step: steps already taken in this epoch.
         """
         accumulation = self.config.training.gradient_accumulation_steps
-        order = epoch_order(self.lengths, self.config.seed, epoch, self.global_batch)
+        order = self._order(epoch)
         todo = range(first_step * accumulation, self.steps_per_epoch * accumulation)
         workers = self.config.data.num_workers
         loader = DataLoader(
@@ -113,6 +121,13 @@ class TrainingBatches:
             if len(micro) == accumulation:
                 yield micro
                 micro = []
+
+    def _order(self, epoch: int) -> list[list[int]]:
+        """The batches of an epoch: its part of a pass over the split."""
+        size = self.steps_per_epoch * self.config.training.gradient_accumulation_steps
+        number, part = divmod(epoch - 1, self.batches_per_pass // size)
+        order = pass_order(self.lengths, self.config.seed, number + 1, self.global_batch)
+        return order[part * size : (part + 1) * size]
 
     def load(self, indices: Sequence[int], augmentation_seed: int | None) -> PackedBatch:
         """Read, augment and pack some examples.

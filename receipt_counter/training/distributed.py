@@ -9,31 +9,53 @@ import torch
 import torch.distributed as dist
 
 from receipt_counter.config.schema import Config
+from receipt_counter.errors import UserError
 from receipt_counter.training.batches import Share
+from receipt_counter.training.launch import RENDEZVOUS
 
 
-def start_processes() -> Share:
-    """Join the processes torchrun started, or be the only one.
+def start_processes(expected: int) -> Share:
+    """Join the processes that `launch` or torchrun started, or be the only one.
+
+    Args:
+        expected: `training.processes`.
 
     Returns:
         This process's rank and how many there are.
+
+    Raises:
+        UserError: this machine has another number of processes than expected.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    if here != expected:
+        raise UserError(
+            f"training.processes is {expected}, but {here} process{'es' * (here > 1)} started on this machine;"
+            f" use torchrun --nproc-per-node {expected}, or set training.processes to {here}"
+        )
     use_gpu = torch.cuda.is_available()
     if use_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     else:
         os.environ["DS_ACCELERATOR"] = "cpu"
+        if here > 1 and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
     # DeepSpeed looks for these and reaches for MPI where they are missing
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", "29500")
     if not dist.is_initialized():
-        backend = "nccl" if use_gpu else "gloo"
+        # NCCL refuses processes that share a GPU
+        backend = "nccl" if use_gpu and torch.cuda.device_count() >= here else "gloo"
         if world == 1:
             # a store in memory needs no port, so any number of single-process runs fit on one machine
             memory = dist.HashStore()  # type: ignore[attr-defined]  # torch exports it without saying so
             dist.init_process_group(backend, store=memory, rank=0, world_size=1)
+        elif RENDEZVOUS in os.environ:
+            rank = int(os.environ["RANK"])
+            dist.init_process_group(
+                backend, init_method=f"file://{os.environ[RENDEZVOUS]}", rank=rank, world_size=world
+            )
         else:
             dist.init_process_group(backend)
     return Share(rank=dist.get_rank(), world=dist.get_world_size())
@@ -74,6 +96,24 @@ def build_engine(model: torch.nn.Module, optimizer: torch.optim.Optimizer, confi
     }
     deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
     return deepspeed.initialize(model=model, optimizer=optimizer, config=settings)[0]
+
+
+def gather(value: Any, share: Share) -> list[Any]:
+    """Every process's value, by rank, in every process."""
+    values: list[Any] = [value] * share.world
+    if share.world > 1:
+        dist.all_gather_object(values, value)
+    return values
+
+
+def average_buffers(model: torch.nn.Module, share: Share) -> None:
+    """Give every process the mean of all processes' running statistics; gradients keep only parameters equal."""
+    if share.world == 1:
+        return
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer.div_(share.world)
 
 
 def any_process(flag: bool, share: Share) -> bool:

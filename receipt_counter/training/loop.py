@@ -26,7 +26,14 @@ from receipt_counter.model.receipt_counter import Losses, ReceiptCounter
 from receipt_counter.progress import Progress
 from receipt_counter.training.batches import Share, TrainingBatches, derived_seed
 from receipt_counter.training.checkpoints import CheckpointStore
-from receipt_counter.training.distributed import any_process, build_engine, device, from_first_process
+from receipt_counter.training.distributed import (
+    any_process,
+    average_buffers,
+    build_engine,
+    device,
+    from_first_process,
+    gather,
+)
 from receipt_counter.training.events import EventLog
 from receipt_counter.training.gradients import gradient_norms
 from receipt_counter.training.optimizer import build_optimizer, parameter_groups, set_learning_rates
@@ -234,6 +241,7 @@ class TrainingLoop:
 
     def _judge(self) -> dict[str, float]:
         self.engine.eval()
+        average_buffers(self.model, self.share)
         return quick_metrics(
             self.model,
             self.processor,
@@ -241,6 +249,8 @@ class TrainingLoop:
             self.config,
             device(),
             answer_images=self.config.evaluation.epoch_answer_images,
+            part=(self.share.rank, self.share.world),
+            gather=lambda seen: gather(seen, self.share),
         )
 
     def _save_best(self) -> None:

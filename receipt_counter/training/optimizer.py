@@ -44,7 +44,7 @@ def build_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> to
     """
     betas = (config.betas[0], config.betas[-1])
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=0.0, betas=betas)
+        return torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
     if config.name == "nadam":
         return torch.optim.NAdam(groups, lr=0.0, betas=betas, decoupled_weight_decay=True)
     if config.name == "radam":

@@ -29,6 +29,7 @@ from receipt_counter.training.batches import Share
 from receipt_counter.training.checkpoints import CheckpointStore
 from receipt_counter.training.distributed import from_first_process, start_processes
 from receipt_counter.training.events import EventLog
+from receipt_counter.training.launch import peer_message
 from receipt_counter.training.loop import DivergedError, InterruptedRunError, Surroundings, TrainingLoop
 from receipt_counter.training.state import TrainingState
 
@@ -58,7 +59,7 @@ def train(
     Raises:
         UserError: the run diverged, was interrupted, ran out of memory or disk, ...; run.json says the same.
     """
-    share = start_processes()
+    share = start_processes(config.training.processes)
     identity = run_id(config, dataset.fingerprint, code_version())
     run = Run(Store(store).run_directory(identity))
     if from_first_process(run.status == FINISHED, share):
@@ -192,7 +193,7 @@ def _recorded(run: Run, share: Share) -> Iterator[None]:
         lacking = _resource_message(cause, run.directory) if isinstance(cause, OSError) else None
         raise fail("failed", lacking or error.message) from None
     except (MemoryError, RuntimeError, OSError) as error:
-        message = _resource_message(error, run.directory)
+        message = peer_message() or _resource_message(error, run.directory)
         if message is None:
             fail("failed", f"{type(error).__name__}: {error}")
             raise

@@ -31,7 +31,7 @@ from receipt_counter.steps import prepare_data
 from receipt_counter.storage.store import Store
 from receipt_counter.training.batches import TrainingBatches
 from receipt_counter.training.checkpoints import CheckpointStore
-from receipt_counter.training.train import train
+from receipt_counter.training.launch import launch
 from tests.model.layouts import pretrained, write_native
 from tests.support import SMALL, write_squares
 
@@ -70,7 +70,7 @@ def squares(directory: Path) -> Dataset:
 
 
 def trained(config: Config, directory: Path) -> Path:
-    return train(config, squares(directory), directory / "store", progress=Progress(Silent()))
+    return launch(config, squares(directory), directory / "store", progress=Progress(Silent()))
 
 
 def weights(config: Config, directory: Path) -> str:
@@ -216,7 +216,7 @@ EFFECTS = {
     **architecture("patch_size", "32"),
     **architecture("conv_stem", "false"),
     **architecture("language_width", "48"),
-    **architecture("language_layers", "1"),
+    **architecture("language_layers", "2"),
     **architecture("language_heads", "2"),
     "model.architecture.vocabulary": Effect("301", weights),
     "model.classifier.hidden": Effect("[24]", weights),
@@ -229,7 +229,8 @@ EFFECTS = {
     "data.batch_size": Effect("4", weights),
     "data.num_workers": Effect("2", worker_processes),
     "data.image_size": Effect("96", weights),
-    "data.augmentation": Effect("false", weights),
+    "data.augmentation": Effect("true", weights),
+    "data.epoch_images": Effect("8", recorded("step")),
     "data.max_text_length": Effect("12", weights),
     "data.render.seed": Effect("1", rendered, RENDERING),
     "data.render.train_images": Effect("13", rendered, RENDERING),
@@ -245,6 +246,7 @@ EFFECTS = {
     "training.epochs": Effect("4", recorded("epochs")),
     "training.learning_rate": Effect("0.001", weights),
     "training.gradient_accumulation_steps": Effect("2", recorded("step")),
+    "training.processes": Effect("2", recorded("lineage")),
     "training.gradient_clip": Effect("0.01", weights, SGD),
     "training.precision": Effect("bf16", weights),
     "training.zero_stage": Effect("1", checkpoint_files),

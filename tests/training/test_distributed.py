@@ -24,7 +24,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def two_processes(directory: Path, dataset: Dataset, *overrides: str) -> Path:
     config = directory / "config.yaml"
-    config.write_text(to_yaml(small_config(*overrides)))
+    config.write_text(to_yaml(small_config("training.processes=2", *overrides)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "receipt_counter.training", "--config", str(config), "--data", str(dataset.path)]
     done = subprocess.run([*command, "--store", str(directory / "store")], capture_output=True, text=True, check=False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from receipt_counter.config.schema import Config, EarlyStopping, Schedule
 from receipt_counter.model.build import build_model
-from receipt_counter.training.batches import derived_seed, epoch_order
+from receipt_counter.training.batches import derived_seed, pass_order
 from receipt_counter.training.early_stopping import ObjectiveTracker
 from receipt_counter.training.optimizer import build_optimizer, parameter_groups, set_learning_rates
 from receipt_counter.training.schedule import schedule_factor
@@ -175,21 +175,21 @@ def test_higher_is_better_for_accuracy() -> None:
 
 @given(st.lists(st.integers(1, 400), min_size=8, max_size=200), st.integers(1, 8), st.integers(0, 2**31 - 1))
 def test_an_epoch_shows_each_image_at_most_once(lengths: list[int], batch: int, seed: int) -> None:
-    batches = epoch_order(lengths, seed, 1, batch)
+    batches = pass_order(lengths, seed, 1, batch)
     shown = [index for members in batches for index in members]
     assert len(shown) == len(set(shown))
     assert all(len(members) == batch for members in batches)
     assert len(lengths) - len(shown) < batch
-    assert batches == epoch_order(lengths, seed, 1, batch)
+    assert batches == pass_order(lengths, seed, 1, batch)
 
 
 def test_epochs_differ_and_seeds_differ() -> None:
-    orders = [epoch_order([1] * 64, seed, epoch, 8) for seed in (1, 2) for epoch in (1, 2)]
+    orders = [pass_order([1] * 64, seed, epoch, 8) for seed in (1, 2) for epoch in (1, 2)]
     assert all(one != other for one, other in itertools.combinations(orders, 2))
     assert derived_seed(1, 2) != derived_seed(2, 1)
 
 
 def test_batches_hold_texts_of_similar_length() -> None:
     lengths = [index % 97 for index in range(1024)]
-    spread = [max(chosen) - min(chosen) for b in epoch_order(lengths, 0, 1, 16) if (chosen := [lengths[i] for i in b])]
+    spread = [max(chosen) - min(chosen) for b in pass_order(lengths, 0, 1, 16) if (chosen := [lengths[i] for i in b])]
     assert sum(spread) / len(spread) < 15  # 97 without bucketing

@@ -7,13 +7,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from tests.data.render.reader import Paper, number, read
 
 from receipt_counter.data.example import QUESTION_TYPES, Question
 from receipt_counter.data.render.negatives import NEGATIVES
 from receipt_counter.data.render.phrasings import phrasings
 from receipt_counter.data.render.questions import ask, askable
 from receipt_counter.data.render.scene import Scene, draw_scene
+from tests.data.render.reader import Paper, number, read
 
 TYPES = [name for name in QUESTION_TYPES for _ in range(4)]
 NAME = r"the receipt(?: from (?P<store>.+?))?"
