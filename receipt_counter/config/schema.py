@@ -151,12 +151,12 @@ class LearningRateMultipliers:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The optimizer; all act element by element, so ZeRO may flatten their parameters."""
+    """The optimizer. All but muon act element by element, so ZeRO may flatten their parameters."""
 
-    name: str = key("adamw", "Algorithm.", choices=("adamw", "nadam", "radam", "sgd"))
+    name: str = key("adamw", "Algorithm.", choices=("adamw", "nadam", "radam", "sgd", "muon"))
     weight_decay: float = key(0.01, "Decoupled weight decay of matrices (not of norms, biases, gates).", minimum=0.0)
     betas: tuple[float, ...] = key((0.9, 0.999), "Decay of the two moments (not sgd).", minimum=0.0, maximum=0.99999)
-    momentum: float = key(0.9, "Momentum (sgd only).", minimum=0.0, maximum=0.9999)
+    momentum: float = key(0.9, "Momentum (sgd and muon).", minimum=0.0, maximum=0.9999)
 
 
 @dataclass(frozen=True)

@@ -155,8 +155,8 @@ NO_EFFECT = (
     NoEffect(
         ("training.optimizer.momentum",),
         "training.optimizer.name",
-        lambda c: c.training.optimizer.name != "sgd",
-        "only sgd has a momentum; the others have betas",
+        lambda c: c.training.optimizer.name not in ("sgd", "muon"),
+        "only sgd and muon have a momentum; the others have betas",
     ),
     NoEffect(
         ("training.optimizer.betas",),
@@ -194,8 +194,6 @@ def conflicts(config: Config) -> list[tuple[str, str]]:
                 f"{list(model.classifier.dropout)} needs one value per hidden layer {list(model.classifier.hidden)}",
             )
         )
-    if len(training.optimizer.betas) != 2:
-        found.append(("training.optimizer.betas", f"{list(training.optimizer.betas)} needs exactly two values"))
     if training.loss_weights.classification == training.loss_weights.language == 0:
         found.append(("training.loss_weights", "both weights are 0: nothing would be learnt"))
     stages = training.three_stage
@@ -215,8 +213,22 @@ def conflicts(config: Config) -> list[tuple[str, str]]:
     if config.data.path is None and model.classes > config.data.render.max_receipts + 1:
         most = config.data.render.max_receipts
         found.append(("model.classes", f"{model.classes} classes need pictures with more than {most} receipts"))
+    found += _optimizer_conflicts(config)
     found += _architecture_conflicts(config) if model.checkpoint is None else []
     found += _gate_conflicts(config)
+    return found
+
+
+def _optimizer_conflicts(config: Config) -> list[tuple[str, str]]:
+    training, betas = config.training, list(config.training.optimizer.betas)
+    found = []
+    if len(betas) != 2:
+        found.append(("training.optimizer.betas", f"{betas} needs exactly two values"))
+    if training.optimizer.name == "muon" and (training.zero_stage or training.precision != "fp32"):
+        why = "muon looks at whole matrices, which ZeRO and bf16 flatten"
+        found.append(
+            ("training.optimizer.name", f"{why}: it needs training.zero_stage 0 and training.precision fp32; or adamw")
+        )
     return found
 
 

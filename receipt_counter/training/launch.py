@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from receipt_counter.progress import Progress
 
 RENDEZVOUS = "RECEIPT_COUNTER_RENDEZVOUS"  # file through which the processes of one machine find each other
-GOODBYE_SECONDS = 10.0
 _WORLD = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", RENDEZVOUS)
 
 
@@ -80,9 +78,8 @@ def _peers(config: Config, arguments: Sequence[str]) -> Iterator[None]:
         os.environ.update(_place(0, world, directory))
         try:
             yield
-            _wait(peers)
         finally:
-            for peer in peers:
+            for peer in peers:  # the run is finished, or cannot go on without this process
                 peer.kill()
                 peer.wait()
             for name in _WORLD:
@@ -93,14 +90,6 @@ def _place(rank: int, world: int, directory: Path) -> dict[str, str]:
     """The environment that tells a process which one it is."""
     values = (rank, rank, world, world, directory / "rendezvous")
     return {name: str(value) for name, value in zip(_WORLD, values, strict=True)}
-
-
-def _wait(peers: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Let the peers end by themselves."""
-    deadline = time.monotonic() + GOODBYE_SECONDS
-    for peer in peers:
-        with suppress(subprocess.TimeoutExpired):
-            peer.wait(max(0.0, deadline - time.monotonic()))
 
 
 def peer_log(directory: Path, rank: int) -> Path:

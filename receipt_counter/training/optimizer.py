@@ -1,4 +1,4 @@
-"""Optimizers and their parameter groups: one pair (decayed, not decayed) a component."""
+"""Optimizers and their parameter groups: matrices, tables and plain vectors of each component."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import torch
 from torch.nn import Parameter
 
 from receipt_counter.config.schema import Optimizer as OptimizerConfig
+from receipt_counter.training.muon import Muon
 from receipt_counter.training.stages import Stage
+
+# Rows that are looked up or added, not multiplied with: no map from inputs to outputs that could be orthogonal.
+TABLES = ("embed_tokens.weight", "lm_head.weight", "position_embeddings", "cls_token")
 
 
 def parameter_groups(
     trainable: Mapping[str, Sequence[tuple[str, Parameter]]], stage: Stage, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Split each component's parameters into decayed matrices and undecayed norms, biases and gates.
+    """Split each component's parameters into matrices and tables, which decay, and norms, biases and gates.
 
     Args:
         trainable: {component: [(name, parameter)]} from `apply_stage`.
@@ -23,15 +27,20 @@ def parameter_groups(
         weight_decay: for the parameters of two or more dimensions.
 
     Returns:
-        torch parameter groups with two keys of ours: "component" and "multiplier".
+        torch parameter groups with three keys of ours: "component", "multiplier" and "orthogonal" (matrices).
     """
     groups = []
     for component, parameters in trainable.items():
-        decayed = [parameter for _, parameter in parameters if parameter.ndim > 1]
-        plain = [parameter for _, parameter in parameters if parameter.ndim <= 1]
-        for members, decay in ((decayed, weight_decay), (plain, 0.0)):
+        matrices = [p for name, p in parameters if p.ndim > 1 and not name.endswith(TABLES)]
+        tables = [p for name, p in parameters if p.ndim > 1 and name.endswith(TABLES)]
+        plain = [p for _, p in parameters if p.ndim <= 1]
+        for members, decay, orthogonal in (
+            (matrices, weight_decay, True),
+            (tables, weight_decay, False),
+            (plain, 0.0, False),
+        ):
             if members:
-                own = {"component": component, "multiplier": stage.multipliers[component]}
+                own = {"component": component, "multiplier": stage.multipliers[component], "orthogonal": orthogonal}
                 groups.append({"params": members, "weight_decay": decay, **own})
     return groups
 
@@ -39,12 +48,13 @@ def parameter_groups(
 def build_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """A torch optimizer; the training loop sets its learning rates before every step.
 
-    All of them act element by element: ZeRO flattens parameters, which would change an optimizer that looks at
-    whole matrices (Adafactor, Muon).
+    All but Muon act element by element, so that ZeRO may flatten the parameters; the config refuses Muon with it.
     """
     betas = (config.betas[0], config.betas[-1])
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
+    if config.name == "muon":
+        return Muon(groups, lr=0.0, betas=betas, momentum=config.momentum)
     if config.name == "nadam":
         return torch.optim.NAdam(groups, lr=0.0, betas=betas, decoupled_weight_decay=True)
     if config.name == "radam":

@@ -101,6 +101,10 @@ REFUSED = {
         ["answer_accuracy needs evaluation.epoch_answer_images above 0"],
     ),
     "heads": ("model: {cross_attention: {num_heads: 5}}", ["5 heads do not divide the width 64; nearest that does: 4"]),
+    "muon and ZeRO": (
+        "training: {optimizer: {name: muon}, zero_stage: 1}",
+        ["training.optimizer.name", "needs training.zero_stage 0"],
+    ),
     "image size": ("data: {image_size: 100}", ["100 is no multiple of 32 (two patches); nearest: 96 or 128"]),
 }
 
@@ -132,7 +136,7 @@ def test_absent_file(tmp_path: Path) -> None:
 
 
 WITHOUT_EFFECT = {
-    "momentum of adamw": ["training.optimizer.momentum=0.5"],
+    "momentum of adamw": ["training.optimizer.name=adamw", "training.optimizer.momentum=0.5"],
     "betas of sgd": ["training.optimizer.name=sgd", "training.optimizer.betas=[0.8,0.9]"],
     "stages when there is one": ["training.three_stage.enabled=false", "training.three_stage.stage2.start_epoch=3"],
     "stage 2 of a frozen encoder": ["model.freeze_vision_encoder=true", "training.three_stage.stage2.vision_layers=2"],
@@ -176,7 +180,7 @@ def test_a_stage_after_the_last_epoch_is_a_warning() -> None:
 def test_one_wrong_letter_is_mended(name: str, data: st.DataObject) -> None:
     leaf_start = name.rfind(".") + 1
     position = data.draw(st.integers(leaf_start, len(name) - 1))
-    misspelled = name[:position] + "q" + name[position + 1 :]
+    misspelled = name[:position] + ("q" if name[position] != "q" else "k") + name[position + 1 :]
     with pytest.raises(UserError) as caught:
         resolve(None, "laptop", [f"{misspelled}=1"])
     assert f"did you mean {name}?" in caught.value.message

@@ -110,7 +110,7 @@ def test_norms_biases_and_gates_are_not_decayed() -> None:
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
-@pytest.mark.parametrize("name", ["adamw", "nadam", "radam", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "nadam", "radam", "sgd", "muon"])
 def test_optimizers_take_each_parts_rate(name: str) -> None:
     config = small_config(f"training.optimizer.name={name}", "training.learning_rate_multipliers.head=0.5")
     model, _ = build_model(config, ["How many receipts do you see?"])

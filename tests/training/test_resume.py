@@ -23,7 +23,11 @@ from tests.support import small_config, write_squares
 KILLS = int(os.environ.get("RECEIPT_COUNTER_KILLS", "4"))
 TIMED = ("per_second", "memory_gigabytes", "seconds")
 CONFIG = small_config(
-    "training.epochs=4", "training.schedule.epochs=4", "training.three_stage.stage3.start_epoch=4", "data.num_workers=0"
+    "training.epochs=4",
+    "training.schedule.epochs=4",
+    "training.three_stage.stage3.start_epoch=4",
+    "data.num_workers=0",
+    "training.optimizer.name=muon",
 )
 
 

@@ -17,7 +17,7 @@ from receipt_counter.data.render.questions import ASKABLE, ask, askable
 from receipt_counter.data.render.scene import draw_scene, source
 from receipt_counter.errors import UserError
 
-RENDERER = 2  # raised whenever the same config comes to give other pictures or questions
+RENDERER = 3  # raised whenever the same config comes to give other pictures or questions
 
 _SAMPLE = 400  # scenes from which the shares of askable types are estimated
 

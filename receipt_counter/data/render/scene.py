@@ -118,6 +118,6 @@ def _draw_others(rng: np.random.Generator, receipts: int, side: int) -> tuple[st
     if rng.random() > {0: 0.93, 1: 0.45}.get(receipts, 0.35):
         return ()
     room = max(_LEAST_PAPERS, min(_MOST_PAPERS, side // _PAPER_SIDE)) - receipts
-    count = min(int(rng.integers(1, most + 1)), max(1, room))
+    count = min(int(rng.integers(1, most + 1)), max(0, room))
     names = list(NEGATIVES)
     return tuple(names[i] for i in rng.permutation(len(names))[:count])
