@@ -41,24 +41,20 @@ class Muon(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch overloads it
         """Take one step."""
+        by_shape: dict[tuple[int, ...], list[tuple[Parameter, Tensor, dict[str, Any]]]] = defaultdict(list)
         for group in self.param_groups:
-            if group["orthogonal"]:
-                self._step_matrices(group)
-        loss: float | None = super().step(closure)
-        return loss
-
-    def _step_matrices(self, group: dict[str, Any]) -> None:
-        by_shape: dict[tuple[int, int], list[tuple[Parameter, Tensor]]] = defaultdict(list)
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                direction = self._direction(parameter, parameter.grad)
-                parameter.grad = None  # AdamW skips what has none
-                by_shape[direction.shape[0], direction.shape[1]].append((parameter, direction))
+            for parameter in group["params"] if group["orthogonal"] else ():
+                if parameter.grad is not None:
+                    direction = self._direction(parameter, parameter.grad)
+                    parameter.grad = None  # AdamW skips what has none
+                    by_shape[tuple(direction.shape)].append((parameter, direction, group))
         for shape, members in by_shape.items():
-            steps = orthogonalise(torch.stack([direction for _, direction in members]))
-            for (parameter, _), step in zip(members, steps.unbind(), strict=True):
+            steps = orthogonalise(torch.stack([direction for _, direction, _ in members]))
+            for (parameter, _, group), step in zip(members, steps.unbind(), strict=True):
                 parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
                 parameter.add_(step.view_as(parameter), alpha=-group["lr"] * _ADAMW_RMS * max(shape) ** 0.5)
+        loss: float | None = super().step(closure)
+        return loss
 
     def _direction(self, parameter: Parameter, gradient: Tensor) -> Tensor:
         """The momentum's next direction, as a matrix [outputs, all the rest]."""
