@@ -19,7 +19,7 @@ LEGIBLE = 8.5  # px: height of an em from which a person can read a line in the 
 _MOST_ITEMS = {1: 9, 2: 6, 3: 4, 4: 3, 5: 3}
 _SAME_CURRENCY = 0.85
 _MOST_PAPERS = 6
-_LEAST_PAPERS = 3
+_LEAST_PAPERS = 2
 _PAPER_SIDE = 45  # px: with more papers to a picture none could be told from another
 
 
