@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -114,6 +115,25 @@ def average_buffers(model: torch.nn.Module, share: Share) -> None:
         if buffer.is_floating_point():
             dist.all_reduce(buffer)
             buffer.div_(share.world)
+
+
+def save_buffers(model: torch.nn.Module, directory: Path, share: Share) -> None:
+    """Write this process's own running statistics into a checkpoint; DeepSpeed keeps those of the first one only."""
+    if share.world > 1:
+        torch.save(dict(model.named_buffers()), directory / _buffers_file(share))
+
+
+def load_buffers(model: torch.nn.Module, directory: Path, share: Share) -> None:
+    """Take back what `save_buffers` wrote; a process that was not there then keeps those of the first one."""
+    path = directory / _buffers_file(share)
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        for name, buffer in model.named_buffers():
+            buffer.copy_(saved[name])
+
+
+def _buffers_file(share: Share) -> str:
+    return f"buffers-{share.rank}.pt"
 
 
 def any_process(flag: bool, share: Share) -> bool:

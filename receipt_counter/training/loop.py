@@ -33,6 +33,8 @@ from receipt_counter.training.distributed import (
     device,
     from_first_process,
     gather,
+    load_buffers,
+    save_buffers,
 )
 from receipt_counter.training.events import EventLog
 from receipt_counter.training.gradients import gradient_norms
@@ -120,6 +122,7 @@ class TrainingLoop:
             self._enter(stage_of(self.stages, state.epoch))
             if restored is not None:
                 self.engine.load_checkpoint(str(restored), tag="engine")
+                load_buffers(self.model, restored, self.share)
                 restored = None
             self._train_epoch()
             self._finish_epoch()
@@ -276,6 +279,7 @@ class TrainingLoop:
 
     def _save_engine(self, directory: Path) -> None:
         self.engine.save_checkpoint(str(directory), tag="engine", save_latest=False)
+        save_buffers(self.model, directory, self.share)
         if self.share.world > 1:
             dist.barrier()
 

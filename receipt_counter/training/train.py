@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.config.schema import Config
@@ -192,7 +193,7 @@ def _recorded(run: Run, share: Share) -> Iterator[None]:
         cause = error.__cause__
         lacking = _resource_message(cause, run.directory) if isinstance(cause, OSError) else None
         raise fail("failed", lacking or error.message) from None
-    except (MemoryError, RuntimeError, OSError) as error:
+    except (MemoryError, RuntimeError, OSError, SafetensorError) as error:
         message = peer_message() or _resource_message(error, run.directory)
         if message is None:
             fail("failed", f"{type(error).__name__}: {error}")

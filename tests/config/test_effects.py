@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from receipt_counter.config.loading import resolve
+from receipt_counter.config.loading import resolve, to_yaml
 from receipt_counter.config.schema import Config, Gates
 from receipt_counter.config.validation import DECLARATIONS
 from receipt_counter.data.dataset import Dataset
@@ -31,7 +33,7 @@ from receipt_counter.steps import prepare_data
 from receipt_counter.storage.store import Store
 from receipt_counter.training.batches import TrainingBatches
 from receipt_counter.training.checkpoints import CheckpointStore
-from receipt_counter.training.launch import launch
+from receipt_counter.training.train import train
 from tests.model.layouts import pretrained, write_native
 from tests.support import SMALL, write_squares
 
@@ -70,7 +72,7 @@ def squares(directory: Path) -> Dataset:
 
 
 def trained(config: Config, directory: Path) -> Path:
-    return launch(config, squares(directory), directory / "store", progress=Progress(Silent()))
+    return train(config, squares(directory), directory / "store", progress=Progress(Silent()))
 
 
 def weights(config: Config, directory: Path) -> str:
@@ -97,6 +99,16 @@ def recorded(*names: str) -> Callable[[Config, Path], Any]:
 
 def val_figures(config: Config, directory: Path) -> Any:
     return sorted(json.loads((trained(config, directory) / "run.json").read_text())["splits"]["val"])
+
+
+def processes(config: Config, directory: Path) -> Any:
+    """By the command: a process that once trained with others cannot train alone."""
+    directory.mkdir()
+    (directory / "config.yaml").write_text(to_yaml(config))
+    command = [sys.executable, "-m", "receipt_counter.training", "--config", str(directory / "config.yaml")]
+    command += ["--data", str(squares(directory).path), "--store", str(directory / "store")]
+    run = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    return json.loads((Path(run) / "run.json").read_text())["lineage"]["processes"]
 
 
 def checkpoints(config: Config, directory: Path) -> Any:
@@ -246,7 +258,7 @@ EFFECTS = {
     "training.epochs": Effect("4", recorded("epochs")),
     "training.learning_rate": Effect("0.001", weights),
     "training.gradient_accumulation_steps": Effect("2", recorded("step")),
-    "training.processes": Effect("2", recorded("lineage")),
+    "training.processes": Effect("2", processes),
     "training.gradient_clip": Effect("0.01", weights, SGD),
     "training.precision": Effect("bf16", weights),
     "training.zero_stage": Effect("1", checkpoint_files),

@@ -89,7 +89,7 @@ def test_the_page_tells_the_story(run, html):
         "seed 42",
         f"counts {accuracy}",
         "Every promotion gate meets its target.",
-        "3,072 rendered pictures of 128 pixels",
+        "6,144 rendered pictures of 128 pixels",
         "12 epochs, 3 stages",
         "1 min 8 s of device time",
         "9a0f6c1e55d2b741",
@@ -107,7 +107,7 @@ def test_the_gallery_shows_the_mistakes_with_their_pictures(html):
 
 
 def test_changed_values_of_the_config_stand_out(html):
-    assert re.search(r'class="leaf changed">learning_rate: 0\.002 <span class="soft">reference 2e-05', html)
+    assert re.search(r'class="leaf changed">learning_rate: 0\.008 <span class="soft">reference 2e-05', html)
     assert re.search(r'class="leaf">betas: \[0\.9, 0\.999\]</div>', html)
 
 
