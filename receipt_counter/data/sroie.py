@@ -23,7 +23,7 @@ from receipt_counter.data.tables import Row, Table, read_table
 from receipt_counter.errors import UserError
 
 COLUMNS = ("filename", "company", "date", "address", "total")
-IMAGES = {"train": 3000, "val": 400, "analysis": 400, "test": 1000}
+IMAGES = {"train": 9000, "val": 400, "analysis": 400, "test": 1000}
 SHARES = {"train": 0.68, "val": 0.08, "analysis": 0.08, "test": 0.16}
 FEWEST_RECEIPTS = 16  # From here on every split gets a receipt or more.
 
