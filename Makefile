@@ -22,7 +22,7 @@ help: ## List every target with a sentence.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## Install, then run one experiment from data to report on this machine.
-	$(BIN)/receipt-counter run --mode single --preset laptop --experiment-name demo
+	$(BIN)/receipt-counter run --mode single --preset laptop --config config/demo.yaml --experiment-name demo
 
 install: $(INSTALLED) ## Make .venv with exactly the versions in constraints.txt (once).
 

@@ -34,7 +34,7 @@ from receipt_counter.data.render import render_dataset
 from receipt_counter.model.build import build_model
 from receipt_counter.model.processor import ReceiptProcessor
 from receipt_counter.model.receipt_counter import ReceiptCounter
-from receipt_counter.training.batches import TrainingBatches, read_pixels
+from receipt_counter.training.batches import TrainingBatches
 from receipt_counter.training.distributed import build_engine, start_processes
 from receipt_counter.training.optimizer import build_optimizer, parameter_groups, set_learning_rates
 from receipt_counter.training.stages import apply_stage, plan_stages
@@ -105,7 +105,7 @@ class Collator:
         self.processor, self.classes = processor, classes
 
     def __call__(self, samples: Sequence[tuple[Example, int]]) -> dict[str, Tensor]:
-        pixels = read_pixels([example for example, _ in samples], self.processor)
+        pixels = self.processor.read_images([example.image for example, _ in samples])
         asked = [example.questions[number] for example, number in samples]
         counts = [min(example.count, self.classes - 1) for example, _ in samples]
         batch = self.processor.pack(pixels, counts, [[(q.question, q.answer)] for q in asked])

@@ -60,7 +60,7 @@ def _add_import(parts: Subparsers) -> None:
         kind.add_argument("source", metavar="SOURCE", type=Path, help="the directory to import")
         _add_output(kind)
         kind.add_argument("--seed", type=int, default=0, metavar="N", help="decides the splits (default: 0)")
-    sroie.add_argument("--image-size", type=int, default=192, metavar="N", help="side of the pictures (default: 192)")
+    sroie.add_argument("--image-size", type=int, default=128, metavar="N", help="side of the pictures (default: 128)")
 
 
 def _add_output(parser: Parser) -> None:

@@ -32,7 +32,7 @@ def import_sroie(
     source: Path,
     output: Path,
     *,
-    image_size: int = 192,
+    image_size: int = 128,
     images: Mapping[str, int] = IMAGES,
     seed: int = 0,
     workers: int | None = None,

@@ -18,7 +18,7 @@ from receipt_counter.data.render import phrasings
 from receipt_counter.data.render.layout import turned
 from receipt_counter.data.render.paper import Raster, rasterise
 from receipt_counter.data.render.questions import count_answer, existence_answer
-from receipt_counter.data.render.scene import LEGIBLE, draw_count, source
+from receipt_counter.data.render.scene import LEGIBLE, draw_count, room_beside, source
 from receipt_counter.data.scans import SHEET_SIDE, Scan, scan_of_drawing
 
 MOST_RECEIPTS = 4
@@ -98,10 +98,14 @@ def _compose(
 ) -> tuple[Image.Image, dict[str, str]]:
     count, kind = len(receipts), rng.random()
     slices = {"overlap": "none", "rotation": "none", "stapled": "no", "source": "real" if count else "synthetic"}
+    slices["negatives"] = "no" if count else "yes"
     if count < 2 and kind < SCANNED:
         picture = _scanned(job, split, receipts, rng)
         return picture, slices | {"layout": "scan"}
     others = int(rng.choice(len(_OTHERS[min(count, 2)]), p=_OTHERS[min(count, 2)]))
+    others = min(others, room_beside(count, job.image_size))
+    if others:
+        slices["negatives"] = "yes"
     together = kind > 1 - TOGETHER and 0 < count + others <= _MOST_TOGETHER[others == 0]
     papers = [handled(receipt.scan.sheet, rng) for receipt in receipts]
     papers += [handled(_document(job, split, count + others == 1, rng), rng) for _ in range(others)]

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from receipt_counter.data.example import Example
-from receipt_counter.errors import UserError
 from receipt_counter.evaluation.answers import is_correct
 from receipt_counter.model.processor import ReceiptProcessor
 from receipt_counter.model.receipt_counter import Losses, ReceiptCounter
@@ -59,7 +56,8 @@ class Inference:
 
     def pixels(self, examples: Sequence[Example]) -> Tensor:
         """Pictures as the model takes them, [B,3,S,S] on its device and in its precision."""
-        loaded = self.load_images(examples) if self.load_images else read_images(examples, self.processor)
+        read = self.load_images or (lambda batch: self.processor.read_images([example.image for example in batch]))
+        loaded = read(examples)
         loaded = loaded.to(self.device)
         normalised = self.processor.normalise(loaded) if loaded.dtype == torch.uint8 else loaded
         return normalised.to(next(self.model.parameters()).dtype)
@@ -162,23 +160,3 @@ def batches(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example
     """Consecutive pieces of at most `size` examples."""
     for start in range(0, len(examples), size):
         yield examples[start : start + size]
-
-
-def read_images(examples: Sequence[Example], processor: ReceiptProcessor) -> Tensor:
-    """Read picture files, one after another.
-
-    Returns:
-        uint8 [B,S,S,3].
-
-    Raises:
-        UserError: a file is missing, truncated or no picture.
-    """
-    pictures = []
-    for example in examples:
-        try:
-            with Image.open(example.image) as image:
-                pictures.append(processor.pad_image(image))
-        except (OSError, SyntaxError, ValueError) as error:
-            hint = "`receipt-counter data check DIR` lists all files that cannot be read"
-            raise UserError(f"{example.image}: cannot be read as a picture ({error}); {hint}") from error
-    return torch.from_numpy(np.stack(pictures))

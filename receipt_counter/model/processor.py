@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from transformers import AutoTokenizer, GotOcr2ImageProcessorPil
 
+from receipt_counter.data.images import read_image
 from receipt_counter.errors import UserError
 from receipt_counter.model import tokenizer as special
 from receipt_counter.model.packing import PackedBatch, Segment, pack_segments
@@ -79,6 +80,17 @@ class ReceiptProcessor:
         border = tuple(round(255 * mean) for mean in self.image_mean)
         side = (self.image_size, self.image_size)
         return np.asarray(ImageOps.pad(image.convert("RGB"), side, Image.Resampling.BICUBIC, color=border))
+
+    def read_images(self, paths: Sequence[Path]) -> Tensor:
+        """Read picture files, one after another, and fit each into the square.
+
+        Returns:
+            uint8 [B,S,S,3].
+
+        Raises:
+            UserError: a file is missing, truncated or no picture.
+        """
+        return torch.from_numpy(np.stack([self.pad_image(read_image(path)) for path in paths]))
 
     def normalise(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
         """Turns bytes [B,S,S,3] into floats [B,3,S,S] with the mean and deviation the vision tower was trained on."""

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from receipt_counter.config.schema import Config
 from receipt_counter.data.augmentation import augment
 from receipt_counter.data.dataset import Example
-from receipt_counter.data.images import read_image
 from receipt_counter.errors import UserError
 from receipt_counter.model.packing import PackedBatch
 from receipt_counter.model.processor import ReceiptProcessor
@@ -137,7 +135,7 @@ class TrainingBatches:
             augmentation_seed: None leaves the pictures as they are.
         """
         chosen = [self.examples[index] for index in indices]
-        pixels = read_pixels(chosen, self.processor)
+        pixels = self.processor.read_images([example.image for example in chosen])
         if augmentation_seed is not None:
             pixels = augment(pixels, torch.Generator().manual_seed(augmentation_seed))
         last_class = self.config.model.classes - 1
@@ -146,11 +144,6 @@ class TrainingBatches:
             [min(example.count, last_class) for example in chosen],
             [[(q.question, q.answer) for q in example.questions] for example in chosen],
         )
-
-
-def read_pixels(examples: Sequence[Example], processor: ReceiptProcessor) -> Tensor:
-    """The pictures of some examples as the model's square, uint8 [B, S, S, 3]."""
-    return torch.from_numpy(np.stack([processor.pad_image(read_image(example.image)) for example in examples]))
 
 
 class _EpochBatches(Dataset[PackedBatch]):

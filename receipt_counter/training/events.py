@@ -58,8 +58,8 @@ class EventLog:
             values = {name: _scalar(value) for name, value in leaves(config).items()}
             metrics = {"classification_accuracy": None, "answer_accuracy": None, "val_total_loss": None}
             # SummaryWriter.add_hparams would start a run of its own beside this one
-            for summary in hparams(values, metrics):  # type: ignore[no-untyped-call]
-                self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+            for summary in hparams(values, metrics):  # type: ignore[no-untyped-call] # TensorBoard has no types
+                self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call] # as above
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,11 +45,9 @@ def launch(
     Raises:
         UserError: see `train`.
     """
-    if config.training.processes == 1 or "WORLD_SIZE" in os.environ:
-        from receipt_counter.training.train import train
-
-        return train(config, dataset, store, experiment_name=experiment_name, progress=progress)
-    with _peers(config, ["--data", str(dataset.path), "--store", str(store), "--experiment-name", experiment_name]):
+    alone = config.training.processes == 1 or "WORLD_SIZE" in os.environ
+    arguments = ["--data", str(dataset.path), "--store", str(store), "--experiment-name", experiment_name]
+    with nullcontext() if alone else _peers(config, arguments):
         from receipt_counter.training.train import train
 
         return train(config, dataset, store, experiment_name=experiment_name, progress=progress)

@@ -38,6 +38,12 @@ def test_presets_are_valid_and_change_only_what_they_must(name: str) -> None:
     assert from_preset == {key for key, value in leaves(resolved.config).items() if value != defaults[key]}
 
 
+def test_the_demo_only_shortens_the_laptop_schedule() -> None:
+    demo, laptop = (leaves(resolve(file, "laptop").config) for file in (ROOT / "config" / "demo.yaml", None))
+    assert {key for key in demo if demo[key] != laptop[key]} == {"training.epochs", "training.schedule.epochs"}
+    assert demo["training.three_stage.stage3.start_epoch"] < demo["training.epochs"]
+
+
 class TestOrder:
     """defaults < preset < keys the user's file changes < --set."""
 

@@ -95,6 +95,11 @@ def test_every_kind_of_picture_holds_every_class(dataset: Dataset) -> None:
     assert {("glass", 0), ("glass", 1), ("glass", 2), ("scan", 0), ("scan", 1), ("empty", 0), ("single", 1)} <= kinds
 
 
+def test_small_pictures_hold_no_more_papers_than_can_be_told_apart(dataset: Dataset) -> None:
+    beside = {(min(example.count, 2), example.slices["negatives"]) for example in dataset.examples("train")}
+    assert beside == {(0, "yes"), (1, "yes"), (1, "no"), (2, "no")}
+
+
 def test_classes_are_balanced(dataset: Dataset) -> None:
     counts = [min(example.count, 2) for example in dataset.examples("train")]
     assert all(counts.count(i) > len(counts) / 5 for i in range(3))

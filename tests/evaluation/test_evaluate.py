@@ -11,7 +11,6 @@ import torch
 from receipt_counter.data.dataset import Dataset
 from receipt_counter.errors import UserError
 from receipt_counter.evaluation.evaluate import evaluate_model, judge_predictions, model_gigabytes, quick_metrics
-from receipt_counter.evaluation.inference import read_images
 from receipt_counter.evaluation.mistakes import thumbnail_path, worst_mistakes
 from tests.evaluation.fabricate import fabricate_predictions
 
@@ -58,7 +57,7 @@ def test_predictions_hold_what_the_model_says(evaluated, small_model, small_data
     model, processor = small_model
     example = small_dataset.examples("test")[1]
     model.eval()
-    pixels = processor.normalise(read_images([example], processor))
+    pixels = processor.normalise(processor.read_images([example.image]))
     probabilities, answers = model.answer(pixels, [[q.question for q in example.questions]], processor, 6)
     line = predictions_in(output)[1]
     assert line["image"] == "images/test/000001.jpg"
@@ -109,7 +108,7 @@ def test_a_truncated_picture_is_named(small_config, small_dataset, small_model, 
     shutil.copytree(small_dataset.path, copy)
     broken = copy / "images/test/000003.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"000003\.jpg: cannot be read as a picture"):
+    with pytest.raises(UserError, match=r"000003\.jpg: cannot read the image"):
         evaluate_model(*small_model, Dataset.open(copy), "test", small_config, output=tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
 
@@ -138,7 +137,7 @@ def test_quick_metrics_weigh_the_losses_and_answer_as_many_images_as_asked(small
     def load_images(batch):
         assert not torch.is_grad_enabled()
         loaded.append(len(batch))
-        return read_images(batch, small_model[1])
+        return small_model[1].read_images([example.image for example in batch])
 
     quick = quick_metrics(*small_model, examples, config, "cpu", answer_images=5, load_images=load_images)
     assert quick["val_total_loss"] == pytest.approx(2 * quick["val_cls_loss"] + 0.5 * quick["val_lm_loss"])

@@ -112,12 +112,21 @@ def draw_count(rng: np.random.Generator, max_receipts: int) -> int:
     return kind if kind < 2 else int(rng.integers(2, max_receipts + 1))
 
 
+def room_beside(receipts: int, side: int) -> int:
+    """How many other papers a picture can hold beside its receipts, so that each can still be told apart.
+
+    Args:
+        receipts: how many receipts it holds.
+        side: of the picture, pixels.
+    """
+    return max(max(_LEAST_PAPERS, min(_MOST_PAPERS, side // _PAPER_SIDE)) - receipts, 0)
+
+
 def _draw_others(rng: np.random.Generator, receipts: int, side: int) -> tuple[str, ...]:
     """What else lies there: nearly always something where there is no receipt, often beside one, all different."""
     most = {0: 4, 1: 3}.get(receipts, 2)
     if rng.random() > {0: 0.93, 1: 0.45}.get(receipts, 0.35):
         return ()
-    room = max(_LEAST_PAPERS, min(_MOST_PAPERS, side // _PAPER_SIDE)) - receipts
-    count = min(int(rng.integers(1, most + 1)), max(0, room))
+    count = min(int(rng.integers(1, most + 1)), room_beside(receipts, side))
     names = list(NEGATIVES)
     return tuple(names[i] for i in rng.permutation(len(names))[:count])
