@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 FEW = 8  # choices that are listed beside the nearest one
@@ -24,8 +25,13 @@ class UserError(Exception):
 
 def nearest(name: str, valid: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The valid name most like `name`, or None when none reaches the cutoff (difflib's ratio, 0 to 1)."""
-    matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=cutoff)
-    return matches[0] if matches else None
+    matches = difflib.get_close_matches(name, list(valid), n=FEW, cutoff=cutoff)
+
+    def likeness(match: str) -> tuple[float, int]:
+        # Among equally near ones the one that begins the same: people misspell ends.
+        return difflib.SequenceMatcher(None, match, name).ratio(), len(os.path.commonprefix([match, name]))
+
+    return max(matches, key=likeness, default=None)
 
 
 def suggestion(name: str, valid: Iterable[str]) -> str:

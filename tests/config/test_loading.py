@@ -94,6 +94,7 @@ REFUSED = {
     "nan": ("training: {learning_rate: .nan}", ["training.learning_rate: nan is not a number"]),
     "out of bounds": ("training: {learning_rate: 0}", ["0.0 must be above 0"]),
     "not a choice": ("training: {optimizer: {name: adanw}}", ["did you mean 'adamw'?"]),
+    "as near to two choices": ("training: {optimizer: {name: adamm}}", ["did you mean 'adamw'?"]),
     "written twice": ("seed: 1\nseed: 2", ["seed is written twice (first at"]),
     "empty file": ("# nothing\n", ["the config file is empty"]),
     "a list": ("- 1", ["the top level must be a mapping"]),
