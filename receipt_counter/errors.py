@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
+import itertools
 from collections.abc import Iterable
 
 FEW = 8  # choices that are listed beside the nearest one
@@ -29,7 +29,8 @@ def nearest(name: str, valid: Iterable[str], cutoff: float = 0.6) -> str | None:
 
     def likeness(match: str) -> tuple[float, int]:
         # Among equally near ones the one that begins the same: people misspell ends.
-        return difflib.SequenceMatcher(None, match, name).ratio(), len(os.path.commonprefix([match, name]))
+        begins = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(match, name, strict=False)))
+        return difflib.SequenceMatcher(None, match, name).ratio(), begins
 
     return max(matches, key=likeness, default=None)
 
