@@ -6,11 +6,15 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from receipt_counter.errors import UserError
 
@@ -122,6 +126,7 @@ def atomic_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
     temporary = _temporary_name(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         temporary.mkdir()
         try:
             yield temporary
@@ -135,7 +140,18 @@ def atomic_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def _temporary_name(path: Path) -> Path:
-    return path.absolute().with_name(f".{path.absolute().name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    name = f".{path.absolute().name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    return path.absolute().with_name(name)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes of this machine left of the same directory; another machine's may be alive."""
+    whole = path.absolute()
+    pattern = re.compile(rf"\.{re.escape(whole.name)}\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]+\.tmp")
+    for entry in whole.parent.iterdir():
+        found = pattern.fullmatch(entry.name)
+        if found and not psutil.pid_exists(int(found[1])):
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _require_free(path: Path, replace: bool) -> None:

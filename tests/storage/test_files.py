@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -196,7 +197,7 @@ with atomic_directory(Path(sys.argv[1])) as temporary:
 """
 
 
-def test_killed_in_the_middle_leaves_no_directory_of_that_name(tmp_path: Path) -> None:
+def test_killed_in_the_middle_leaves_nothing_for_good(tmp_path: Path) -> None:
     target = tmp_path / "target"
     command = [sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(target)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
@@ -205,6 +206,12 @@ def test_killed_in_the_middle_leaves_no_directory_of_that_name(tmp_path: Path) -
         time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     assert not target.exists()
+    alive = tmp_path / f".target.{socket.gethostname()}-{os.getpid()}-00.tmp"
+    elsewhere = tmp_path / f".target.another-machine-{process.pid}-00.tmp"
+    for being_written in (alive, elsewhere):
+        being_written.mkdir()
+    assert len(names(tmp_path)) == 3
     with atomic_directory(target) as temporary:
         (temporary / "file").write_text("again")
     assert (target / "file").read_text() == "again"
+    assert names(tmp_path) == {"target", alive.name, elsewhere.name}
