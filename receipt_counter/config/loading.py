@@ -26,6 +26,7 @@ from receipt_counter.config.weights import find_weights
 from receipt_counter.errors import UserError, nearest, suggestion
 
 PRESETS_DIRECTORY = Path(str(resources.files("receipt_counter.config") / "presets"))
+PRESET_KEY = "preset"  # in a config file: the preset its values are meant to change
 DEFAULT_LAYER, PRESET_LAYER, FILE_LAYER, SET_LAYER = range(4)
 
 
@@ -81,14 +82,12 @@ def resolve(
     Raises:
         UserError: everything that is wrong, together.
     """
-    name, reason = _choose_preset(preset)
+    named, written = _split_preset(read_yaml(config_file)) if config_file else (None, [])
+    name, reason = _choose_preset(preset, named)
     problems: list[str] = []
     values = {key: _Value(value, DEFAULT_LAYER, "default") for key, value in leaves(Config()).items()}
-    preset_file = PRESETS_DIRECTORY / f"{name}.yaml"
-    _apply(
-        values, (dataclasses.replace(s, place=f"preset {name}") for s in read_yaml(preset_file)), PRESET_LAYER, problems
-    )
-    held_back = _apply_file(values, config_file, problems) if config_file else []
+    _apply(values, _preset_settings(name), PRESET_LAYER, problems)
+    held_back = _apply_file(values, written, problems, whole=named is not None)
     settings = _read_overrides(overrides, problems)
     settings += [Setting("seed", seed, "--seed")] if seed is not None else []
     settings += [Setting("data.path", str(data.resolve()), "--data")] if data is not None else []
@@ -109,12 +108,32 @@ def resolve(
     return Resolved(config, {key: entry.place for key, entry in values.items()}, name, tuple(notes))
 
 
-def _choose_preset(preset: str) -> tuple[str, str]:
+def _split_preset(settings: Sequence[Setting]) -> tuple[Setting | None, list[Setting]]:
+    """The preset that a file names, and its other settings."""
+    named = next((setting for setting in settings if setting.name == PRESET_KEY), None)
+    return named, [setting for setting in settings if setting.name != PRESET_KEY]
+
+
+def _preset_settings(name: str) -> list[Setting]:
+    """What a preset changes; a preset may name another one that it changes further."""
+    base, own = _split_preset(read_yaml(PRESETS_DIRECTORY / f"{name}.yaml"))
+    inherited = _preset_settings(str(base.value)) if base else []
+    last = {setting.name: dataclasses.replace(setting, place=f"preset {name}") for setting in (*inherited, *own)}
+    defaults = leaves(Config())
+    return [setting for setting in last.values() if not _is_default(setting, defaults)]
+
+
+def _choose_preset(preset: str, named: Setting | None = None) -> tuple[str, str]:
     names = preset_names()
+    if named is not None and named.value not in (*names, "auto"):
+        hint = suggestion(str(named.value), [*names, "auto"])
+        raise UserError(f"{named.place}: {PRESET_KEY}: {named.value!r}: no such preset; {hint}")
     if preset in names:
         return preset, "as asked"
     if preset != "auto":
         raise UserError(f"--preset {preset}: no such preset; {suggestion(preset, [*names, 'auto'])}")
+    if named is not None and named.value != "auto":
+        return str(named.value), f"named at {named.place}"
     checkpoint = next(str(s.value) for s in read_yaml(PRESETS_DIRECTORY / "full.yaml") if s.name == "model.checkpoint")
     if find_weights(checkpoint) is None:
         return "laptop", f"the weights of {checkpoint} are not on this machine"
@@ -135,14 +154,19 @@ def _read_overrides(overrides: Sequence[str], problems: list[str]) -> list[Setti
     return settings
 
 
-def _apply_file(values: dict[str, _Value], config_file: Path, problems: list[str]) -> list[str]:
-    """Apply the keys that the file changes; return those it leaves at defaults that the preset replaces."""
+def _apply_file(
+    values: dict[str, _Value], settings: Sequence[Setting], problems: list[str], *, whole: bool
+) -> list[str]:
+    """Apply the keys that the file changes; return those it leaves at defaults that the preset replaces.
+
+    A file that names its preset was written with it in mind: its values hold, defaults or not (`whole`).
+    """
     defaults, held_back, changes, seen = leaves(Config()), [], [], dict[str, str]()
-    for setting in read_yaml(config_file):
+    for setting in settings:
         if setting.name in seen:
             problems.append(f"{setting.place}: {setting.name} is written twice (first at {seen[setting.name]})")
         seen[setting.name] = setting.place
-        if _is_default(setting, defaults):
+        if not whole and _is_default(setting, defaults):
             if values[setting.name].layer == PRESET_LAYER:
                 held_back.append(setting.name)
         else:

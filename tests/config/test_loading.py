@@ -62,6 +62,19 @@ class TestOrder:
         assert resolved.config == resolve(None, "laptop").config
         assert "leaves at their defaults" in resolved.notes[1]
 
+    def test_a_file_that_names_its_preset_means_every_value(self, tmp_path: Path) -> None:
+        default = Config().training.learning_rate
+        file = write(tmp_path, f"preset: study\ntraining: {{learning_rate: {default}, epochs: 4}}\n")
+        resolved = resolve(file)
+        assert (resolved.preset, resolved.notes[0]) == ("study", f"preset study: named at {file}:1")
+        assert (resolved.config.training.learning_rate, resolved.config.training.epochs) == (default, 4)
+        assert resolve(file, "laptop").preset == "laptop"
+
+    def test_a_preset_may_change_another(self) -> None:
+        study, laptop = (resolve(None, name).config for name in ("study", "laptop"))
+        assert study.training.optimizer == laptop.training.optimizer
+        assert (study.data.image_size, laptop.data.image_size) == (64, 128)
+
     def test_seed_and_data_flags(self, tmp_path: Path) -> None:
         resolved = resolve(None, "laptop", seed=7, data=tmp_path)
         assert (resolved.config.seed, resolved.config.data.path) == (7, str(tmp_path))
@@ -95,6 +108,7 @@ REFUSED = {
     "out of bounds": ("training: {learning_rate: 0}", ["0.0 must be above 0"]),
     "not a choice": ("training: {optimizer: {name: adanw}}", ["did you mean 'adamw'?"]),
     "as near to two choices": ("training: {optimizer: {name: adamm}}", ["did you mean 'adamw'?"]),
+    "unknown preset": ("preset: labtop\nseed: 1", ["mine.yaml:1: preset: 'labtop'", "did you mean 'laptop'?"]),
     "written twice": ("seed: 1\nseed: 2", ["seed is written twice (first at"]),
     "empty file": ("# nothing\n", ["the config file is empty"]),
     "a list": ("- 1", ["the top level must be a mapping"]),
