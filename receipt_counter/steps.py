@@ -125,7 +125,8 @@ def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict
         progress=progress.callback(f"evaluate {split}"),
     )
     metrics = {name: figure["value"] for name, figure in report["metrics"].items() if figure["value"] is not None}
-    run.add_metrics(split, metrics, headline=True)
+    # A baseline that a study shares with an experiment keeps the experiment's figures at the top.
+    run.add_metrics(split, metrics, headline=split == "test" or "metrics" not in run.record)
     return metrics
 
 

@@ -123,6 +123,27 @@ def _preset_settings(name: str) -> list[Setting]:
     return [setting for setting in last.values() if not _is_default(setting, defaults)]
 
 
+def resolve_onto(config: Config, settings: Iterable[Setting]) -> Config:
+    """Override keys of a resolved config.
+
+    Args:
+        config: left as it is.
+        settings: what to override; later ones win.
+
+    Raises:
+        UserError: everything that is wrong, together; a key that has no effect in the result too.
+    """
+    values = {key: _Value(value, PRESET_LAYER, "") for key, value in leaves(config).items()}
+    problems: list[str] = []
+    _apply(values, settings, SET_LAYER, problems)
+    changed: Config = build({key: entry.value for key, entry in values.items()})
+    problems += [f"{_place(values, key)}{key}: {text}" for key, text in conflicts(changed)]
+    problems += _without_effect(changed, values)
+    if problems:
+        raise UserError("\n".join(problems))
+    return changed
+
+
 def _choose_preset(preset: str, named: Setting | None = None) -> tuple[str, str]:
     names = preset_names()
     if named is not None and named.value not in (*names, "auto"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from receipt_counter.config.schema import OBJECTIVES_MAXIMISED, Config, leaves
@@ -31,12 +31,13 @@ DECLARATIONS = {name: (hint, item) for name, hint, item in declarations()}
 GROUPS = {name.rsplit(".", depth)[0] for name in DECLARATIONS for depth in range(1, name.count(".") + 1)}
 
 
-def coerce(name: str, value: Any) -> Any:
+def coerce(name: str, value: Any, declared: Mapping[str, tuple[Any, dataclasses.Field[Any]]] = DECLARATIONS) -> Any:
     """Check one value against its key's type, choices and bounds.
 
     Args:
         name: dotted key, known to the schema.
         value: as YAML gave it. "1e-4" counts as a number: YAML 1.1 reads it as text.
+        declared: {dotted key: (type, field)} of the schema.
 
     Returns:
         The value in the key's own type.
@@ -44,7 +45,7 @@ def coerce(name: str, value: Any) -> Any:
     Raises:
         InvalidValueError: with a sentence saying what the key accepts.
     """
-    hint, item = DECLARATIONS[name]
+    hint, item = declared[name]
     converted = _convert(value, hint)
     for element in converted if isinstance(converted, tuple) else (converted,):
         _check_bounds(element, item.metadata)

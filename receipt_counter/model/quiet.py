@@ -1,4 +1,4 @@
-"""Loading a model without transformers' progress bars and reports."""
+"""Loading and saving a model without transformers' progress bars and reports."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from receipt_counter.data.dataset import Example
 from receipt_counter.evaluation.evaluate import quick_metrics
 from receipt_counter.model.packing import PackedBatch
 from receipt_counter.model.processor import ReceiptProcessor
+from receipt_counter.model.quiet import quiet_transformers
 from receipt_counter.model.receipt_counter import Losses, ReceiptCounter
 from receipt_counter.progress import Progress
 from receipt_counter.training.batches import Share, TrainingBatches, derived_seed
@@ -258,7 +259,8 @@ class TrainingLoop:
 
     def _save_best(self) -> None:
         if self.share.rank == 0:
-            with self.around.checkpoints.writing(f"best-{self.state.step}", {"val": self.state.val}) as directory:
+            best = self.around.checkpoints.writing(f"best-{self.state.step}", {"val": self.state.val})
+            with quiet_transformers(), best as directory:
                 self.model.save_pretrained(directory)
                 self.processor.save_pretrained(directory)
 

@@ -1,0 +1,124 @@
+"""One trial of a study: trains and judges one variant with each of its seeds; `python -m receipt_counter.study.trial`.
+
+It is what an Experiment's Job calls. Prints `name=value` lines for the metrics collector, the means over the seeds
+last, and exits 0 or not. A run that is already there and finished is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean
+
+from receipt_counter.config.loading import from_yaml, resolve_onto
+from receipt_counter.config.schema import Config
+from receipt_counter.config.source import Setting, read_override
+from receipt_counter.data.dataset import Dataset
+from receipt_counter.errors import UserError
+from receipt_counter.processes import die_with_parent
+from receipt_counter.progress import Progress, open_progress
+from receipt_counter.storage.run import Run
+from receipt_counter.storage.store import Store, open_store
+from receipt_counter.study.variants import read_variant
+
+STORE = "RECEIPT_COUNTER_STORE"  # where runs live; a cluster's Job sets it, the local engine too
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the trial.
+
+    Args:
+        argv: arguments without the program's name; None takes the process's own.
+
+    Returns:
+        Exit status: 0 when every seed's run is finished and judged.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        store = open_store(os.environ.get(STORE))
+        config = _variant(arguments)
+        figures = [_run(config, seed, arguments, store, open_progress()) for seed in arguments.seeds]
+        for name, value in means(figures).items():
+            print(f"{name}={value:.8g}", flush=True)
+    except UserError as error:
+        print(f"error: {error.message}", file=sys.stderr, flush=True)
+        return error.status
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m receipt_counter.study.trial", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the study's resolved config")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
+    parser.add_argument("--variants", type=Path, metavar="FILE", help="variants by name")
+    parser.add_argument("--variant", metavar="NAME", help="one of them")
+    parser.add_argument("--seeds", type=_seeds, required=True, metavar="N,N", help="a run for each")
+    parser.add_argument("--split", default="val", choices=("val", "analysis"), help="what its figures are measured on")
+    parser.add_argument("--experiment-name", default="trial", help="recorded in run.json")
+    return parser
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def _variant(arguments: argparse.Namespace) -> Config:
+    """The study's config with what this trial changes."""
+    config = from_yaml(arguments.config)
+    if arguments.variant is not None:
+        if arguments.variants is None:
+            raise UserError(f"--variant {arguments.variant}: also name the file of variants with --variants")
+        config = read_variant(arguments.variants, arguments.variant).apply(config)
+    return resolve_onto(config, [read_override(text) for text in arguments.overrides])
+
+
+def _run(
+    config: Config, seed: int, arguments: argparse.Namespace, store: Store, progress: Progress
+) -> Mapping[str, float]:
+    """Train and judge one seed; returns its figures on the split."""
+    from receipt_counter.steps import evaluate
+    from receipt_counter.training.launch import launch
+
+    seeded = resolve_onto(config, [Setting("seed", seed, "--seeds")])
+    dataset = _dataset(seeded, store, progress)
+    run = Run.open(launch(seeded, dataset, store.root, experiment_name=arguments.experiment_name, progress=progress))
+    if not (run.evaluation(arguments.split) / "metrics.json").exists():
+        evaluate(run, dataset, arguments.split, progress)
+    figures: Mapping[str, float] = run.record["splits"][arguments.split]
+    return figures
+
+
+def _dataset(config: Config, store: Store, progress: Progress) -> Dataset:
+    """The config's dataset; a rendered one is rendered by one trial while the others wait."""
+    from receipt_counter.steps import prepare_data
+
+    if config.data.path is not None:
+        return Dataset.open(Path(config.data.path))  # checked once, before the study began
+    with _one_at_a_time(store.datasets / ".rendering"):
+        return prepare_data(config, store, progress)
+
+
+@contextmanager
+def _one_at_a_time(file: Path) -> Iterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each figure over the seeds; one that some seed lacks, or that is not finite, is left out."""
+    shared = [name for name in figures[0] if all(name in one for one in figures)]
+    found = {name: fmean(one[name] for one in figures) for name in shared}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    sys.exit(main())
