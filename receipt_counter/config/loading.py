@@ -208,7 +208,7 @@ def _is_default(setting: Setting, defaults: dict[str, Any]) -> bool:
 def _apply(values: dict[str, _Value], settings: Iterable[Setting], layer: int, problems: list[str]) -> None:
     for setting in settings:
         if setting.name not in DECLARATIONS:
-            problems.append(f"{setting.place}: {_unknown(setting)}")
+            problems.append(f"{setting.place}: {unknown_key(setting)}")
             continue
         try:
             values[setting.name] = _Value(coerce(setting.name, setting.value), layer, setting.place)
@@ -216,7 +216,8 @@ def _apply(values: dict[str, _Value], settings: Iterable[Setting], layer: int, p
             problems.append(f"{setting.place}: {setting.name}: {error}")
 
 
-def _unknown(setting: Setting) -> str:
+def unknown_key(setting: Setting) -> str:
+    """Say that a setting is no key of the config, and which key may be meant."""
     name = setting.name
     if name in GROUPS:
         members = [key for key in DECLARATIONS if key.startswith(f"{name}.")]

@@ -79,10 +79,11 @@ class Run:
 
         Args:
             split: the split they were measured on.
-            metrics: flat names and finite numbers.
+            metrics: flat names and finite numbers; added to those the split already has.
             headline: also make them the run's top-level `metrics`.
         """
-        splits = {**self.record.get("splits", {}), split: metrics}
+        splits = self.record.get("splits", {})
+        splits = {**splits, split: {**splits.get(split, {}), **metrics}}
         self.update(splits=splits, **({"metrics": metrics} if headline else {}))
 
     @contextmanager
