@@ -147,10 +147,11 @@ def _settings(settings: Sequence[Setting], items: str, problems: list[str]) -> S
 def _parameters(settings: Sequence[Setting], problems: list[str]) -> list[SearchParameter]:
     grouped: dict[str, dict[str, Setting]] = {}
     for setting in settings:
-        name, _, word = setting.name.removeprefix(_PARAMETERS).rpartition(".")
+        key = setting.name.removeprefix(_PARAMETERS)
+        name, _, word = key.rpartition(".")
         if word not in _RANGE:
-            hint = f"write it as {word}: {{values: [...]}} or {{min: ..., max: ...}}"
-            problems.append(f"{setting.place}: parameters.{name}.{word}: {hint}".replace("..", "."))
+            hint = f"write it as {key}: {{values: [...]}} or {{min: ..., max: ...}}"
+            problems.append(f"{setting.place}: parameters.{key}: {hint}")
         elif name not in DECLARATIONS:
             problems.append(f"{setting.place}: parameters: {unknown_key(dataclasses.replace(setting, name=name))}")
         else:
@@ -161,30 +162,40 @@ def _parameters(settings: Sequence[Setting], problems: list[str]) -> list[Search
 
 def _parameter(name: str, parts: dict[str, Setting], problems: list[str]) -> SearchParameter | None:
     place = next(iter(parts.values())).place
-    values: dict[str, Any] = {}
     try:
         if set(parts) == {"values"}:
-            listed = parts["values"].value
-            if not isinstance(listed, list) or len(listed) < 2:
-                raise InvalidValueError(f"values: {listed!r} is no list of at least two values")
-            return SearchParameter(name, tuple(coerce(name, value) for value in listed), place=place)
+            return SearchParameter(name, _listed(name, parts["values"].value), place=place)
         if "values" in parts or not {"min", "max"} <= set(parts):
             raise InvalidValueError("give either `values`, or `min` and `max` (with `step` or `log`)")
-        for word in ("min", "max"):
-            values[word] = coerce(name, parts[word].value)
-        step, log = (parts[word].value if word in parts else None for word in ("step", "log"))
-        if not isinstance(values["min"], (int, float)) or isinstance(values["min"], bool):
-            raise InvalidValueError("only numbers have a range; list its `values`")
-        if values["min"] >= values["max"]:
-            raise InvalidValueError(f"min {values['min']} is not below max {values['max']}")
-        if step is not None and (log or not isinstance(step, (int, float)) or step <= 0):
-            raise InvalidValueError(f"step: {step!r} is no number above 0, or stands beside `log`")
-        if log and values["min"] <= 0:
-            raise InvalidValueError("a logarithmic range begins above 0")
-        return SearchParameter(name, (), values["min"], values["max"], step, bool(log), place)
+        return _range(name, {word: setting.value for word, setting in parts.items()}, place)
     except InvalidValueError as error:
         problems.append(f"{place}: parameters.{name}: {error}")
         return None
+
+
+def _listed(name: str, values: Any) -> tuple[Any, ...]:
+    if not isinstance(values, list) or len(values) < 2:
+        raise InvalidValueError(f"values: {values!r} is no list of at least two values")
+    tried = tuple(coerce(name, value) for value in values)
+    if len(set(tried)) < len(tried):
+        raise InvalidValueError(f"values: {values!r} names one twice")
+    return tried
+
+
+def _range(name: str, parts: dict[str, Any], place: str) -> SearchParameter:
+    low, high = coerce(name, parts["min"]), coerce(name, parts["max"])
+    step, log = parts.get("step"), parts.get("log", False)
+    if not isinstance(low, (int, float)) or isinstance(low, bool):
+        raise InvalidValueError("only numbers have a range; list its `values`")
+    if low >= high:
+        raise InvalidValueError(f"min {low} is not below max {high}")
+    if not isinstance(log, bool):
+        raise InvalidValueError(f"log: {log!r} is not true or false")
+    if step is not None and (log or not isinstance(step, (int, float)) or step <= 0):
+        raise InvalidValueError(f"step: {step!r} is no number above 0, or stands beside `log`")
+    if log and low <= 0:
+        raise InvalidValueError("a logarithmic range begins above 0")
+    return SearchParameter(name, (), low, high, step, log, place)
 
 
 def _variants(settings: Sequence[Setting], problems: list[str]) -> list[Variant]:
@@ -197,9 +208,8 @@ def _variants(settings: Sequence[Setting], problems: list[str]) -> list[Variant]
             hint = "give each variation a name and the keys it changes: {NAME: {KEY: VALUE}}"
             problems.append(f"{setting.place}: families.{family}: {hint}")
         elif name == BASELINE or not name.replace("_", "").replace("-", "").isalnum():
-            problems.append(
-                f"{setting.place}: {name!r}: a variation's name is letters, digits, - and _, not {BASELINE}"
-            )
+            rule = f"a variation's name is letters, digits, '-', '_', and not {BASELINE}"
+            problems.append(f"{setting.place}: {name!r}: {rule}")
         elif written.family != family:
             problems.append(f"{setting.place}: {name} is written twice (first at {written.place})")
         elif key not in DECLARATIONS:

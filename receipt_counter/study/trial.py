@@ -7,25 +7,23 @@ last, and exits 0 or not. A run that is already there and finished is not traine
 from __future__ import annotations
 
 import argparse
-import fcntl
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from receipt_counter.config.loading import from_yaml, resolve_onto
 from receipt_counter.config.schema import Config
-from receipt_counter.config.source import Setting, read_override
-from receipt_counter.data.dataset import Dataset
-from receipt_counter.errors import UserError
+from receipt_counter.config.source import read_override
+from receipt_counter.errors import UserError, suggestion
 from receipt_counter.processes import die_with_parent
 from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store, open_store
-from receipt_counter.study.variants import read_variant
+from receipt_counter.study.runs import dataset_of, with_seed
+from receipt_counter.study.variants import Variant, read_variants
 
 STORE = "RECEIPT_COUNTER_STORE"  # where runs live; a cluster's Job sets it, the local engine too
 
@@ -74,8 +72,19 @@ def _variant(arguments: argparse.Namespace) -> Config:
     if arguments.variant is not None:
         if arguments.variants is None:
             raise UserError(f"--variant {arguments.variant}: also name the file of variants with --variants")
-        config = read_variant(arguments.variants, arguments.variant).apply(config)
+        config = _named(arguments.variants, arguments.variant).apply(config)
     return resolve_onto(config, [read_override(text) for text in arguments.overrides])
+
+
+def _named(file: Path, name: str) -> Variant:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot read the variants: {error}") from None
+    variants = read_variants(text, str(file))
+    if name not in variants:
+        raise UserError(f"{file}: no variant {name!r}; {suggestion(name, variants)}")
+    return variants[name]
 
 
 def _run(
@@ -85,31 +94,13 @@ def _run(
     from receipt_counter.steps import evaluate
     from receipt_counter.training.launch import launch
 
-    seeded = resolve_onto(config, [Setting("seed", seed, "--seeds")])
-    dataset = _dataset(seeded, store, progress)
+    seeded = with_seed(config, seed)
+    dataset = dataset_of(seeded, store, progress)
     run = Run.open(launch(seeded, dataset, store.root, experiment_name=arguments.experiment_name, progress=progress))
     if not (run.evaluation(arguments.split) / "metrics.json").exists():
         evaluate(run, dataset, arguments.split, progress)
     figures: Mapping[str, float] = run.record["splits"][arguments.split]
     return figures
-
-
-def _dataset(config: Config, store: Store, progress: Progress) -> Dataset:
-    """The config's dataset; a rendered one is rendered by one trial while the others wait."""
-    from receipt_counter.steps import prepare_data
-
-    if config.data.path is not None:
-        return Dataset.open(Path(config.data.path))  # checked once, before the study began
-    with _one_at_a_time(store.datasets / ".rendering"):
-        return prepare_data(config, store, progress)
-
-
-@contextmanager
-def _one_at_a_time(file: Path) -> Iterator[None]:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:

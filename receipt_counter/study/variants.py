@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,7 +11,7 @@ import yaml
 from receipt_counter.config.loading import resolve_onto, to_plain
 from receipt_counter.config.schema import Config, leaves
 from receipt_counter.config.source import Setting
-from receipt_counter.errors import UserError, suggestion
+from receipt_counter.errors import UserError
 
 BASELINE = "baseline"
 
@@ -49,25 +48,38 @@ class Variant:
 
 def write_variants(variants: Iterable[Variant]) -> str:
     """Variants as the YAML text that `read_variants` reads; it travels with an Experiment as a ConfigMap."""
-    content = {variant.name: {key: to_plain(value) for key, value in variant.overrides.items()} for variant in variants}
+    content = {
+        variant.name: {
+            "family": variant.family,
+            "overrides": {key: to_plain(value) for key, value in variant.overrides.items()},
+        }
+        for variant in variants
+    }
     text: str = yaml.safe_dump(content, sort_keys=False)
     return text
 
 
-def read_variant(path: Path, name: str) -> Variant:
-    """Read one variant of a file.
+def read_variants(text: str, place: str) -> dict[str, Variant]:
+    """Read what `write_variants` wrote.
+
+    Args:
+        text: the YAML.
+        place: where it comes from, for messages.
+
+    Returns:
+        {name: variant}, in the text's order.
 
     Raises:
-        UserError: no such file or variant.
+        UserError: it is something else.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot read the variants: {error}") from None
-    if not isinstance(content, dict) or name not in content:
-        known = [str(key) for key in content] if isinstance(content, dict) else []
-        raise UserError(f"{path}: no variant {name!r}; {suggestion(name, known)}")
-    return Variant(name, content[name] or {}, place=f"{path}: {name}")
+        content = yaml.safe_load(text)
+        return {
+            str(name): Variant(str(name), dict(entry["overrides"]), str(entry["family"]), f"{place}: {name}")
+            for name, entry in content.items()
+        }
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(f"{place}: no variants, each NAME: {{family: ..., overrides: {{KEY: VALUE}}}}") from None
 
 
 def same_config(config: Config, configs: Mapping[str, Config]) -> str | None:

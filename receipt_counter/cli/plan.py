@@ -1,0 +1,130 @@
+"""`receipt-counter plan`: what a study would try and cost, and its Katib Experiment."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from receipt_counter.cli.config import resolve_config
+from receipt_counter.cli.parser import Subparsers, add_command, add_config_options, add_store_option
+from receipt_counter.errors import UserError, suggestion
+
+if TYPE_CHECKING:
+    from receipt_counter.study.plan import Plan
+
+STUDIES = ("hyperparameter", "ablation")
+OVER_BUDGET = 1
+
+
+def add_commands(commands: Subparsers) -> None:
+    """Add `plan`."""
+    parser = add_command(
+        commands,
+        "plan",
+        plan,
+        help="say what a study would try and what it would cost, and write its Katib Experiment",
+        examples=[
+            "receipt-counter plan --mode ablation --preset study",
+            "receipt-counter plan --mode hyperparameter --preset laptop --budget 0.5 -o experiment.yaml",
+        ],
+    )
+    parser.add_argument("--mode", required=True, metavar="MODE", help="hyperparameter or ablation")
+    parser.add_argument("--budget", type=float, metavar="HOURS", help="device-hours; a dearer study is refused")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the Experiment goes")
+    add_study_options(parser)
+    add_store_option(parser)
+    add_config_options(parser)
+
+
+def add_study_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the study files."""
+    for kind in STUDIES:
+        default = Path("config") / f"{kind}_config.yaml"
+        parser.add_argument(
+            f"--{kind}-config", type=Path, default=default, metavar="FILE", help=f"the study (default: {default})"
+        )
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Print the plan; write the Experiment unless it is over budget."""
+    if arguments.mode not in STUDIES:
+        raise UserError(f"--mode {arguments.mode}: no such study; {suggestion(arguments.mode, STUDIES)}")
+    planned = make_plan(arguments, arguments.mode)
+    _show(planned)
+    _refuse_over_budget(planned, arguments.budget or planned.settings.budget.device_hours)
+    if arguments.output is not None:
+        from receipt_counter.katib.experiment import write_document
+
+        write_document(planned.document, arguments.output)
+        print(f"\nwrote {arguments.output}; run it: receipt-counter sweep {arguments.output}")
+        print(f"or on a cluster: kubectl apply -f {arguments.output}")
+    return 0
+
+
+def make_plan(arguments: argparse.Namespace, mode: str) -> Plan:
+    """The plan of the study that the options of `add_study_options` and of the config name."""
+    from receipt_counter.data.dataset import Dataset
+    from receipt_counter.storage.store import open_store
+    from receipt_counter.study.plan import plan_ablation, plan_search
+
+    resolved = resolve_config(arguments)
+    for note in resolved.notes:
+        print(note, flush=True)
+    path = resolved.config.data.path
+    images = len(Dataset.open(Path(path)).examples("train")) if path else None
+    file = getattr(arguments, f"{mode}_config")
+    make = plan_search if mode == "hyperparameter" else plan_ablation
+    return make(file, resolved, open_store(arguments.store), images)
+
+
+def _refuse_over_budget(planned: Plan, budget: float | None) -> None:
+    if budget is None:
+        return
+    if planned.cost is None:
+        print(f"\nwhether it fits the budget of {budget:g} device-hours cannot be said without a past run")
+    elif planned.cost.device_hours > budget:
+        raise UserError(
+            f"the study is expected to take {planned.cost.device_hours:.2g} device-hours, more than the budget of"
+            f" {budget:g}: give it fewer trials, seeds or epochs, or a larger --budget",
+            status=OVER_BUDGET,
+        )
+
+
+def _show(planned: Plan) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    search = planned.kind == "hyperparameter"
+    table = Table("parameter" if search else "variant", "values" if search else "changes", title=_title(planned))
+    for name, change in planned.changes:
+        table.add_row(escape(name), escape(change))
+    console.print()
+    console.print(table)
+    for note in planned.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print(_cost(planned), markup=False)
+
+
+def _title(planned: Plan) -> str:
+    seeds = len(planned.settings.seeds)
+    plural = "s" * (seeds > 1)
+    if planned.kind == "hyperparameter":
+        return f"{planned.trials} trials by {planned.settings.algorithm.name}, each with {seeds} seed{plural}"
+    return f"{len(planned.changes)} variants x {seeds} seed{plural} = {planned.trials} trials"
+
+
+def _cost(planned: Plan) -> str:
+    cost = planned.cost
+    if cost is None:
+        return "cost: unknown, there is no past run of this model and picture size (run one: receipt-counter run)"
+    return (
+        f"cost: {_hours(cost.device_hours)} of device time ({_hours(cost.low)} to {_hours(cost.high)}), about"
+        f" {_hours(cost.hours)} with {planned.settings.parallelism} at a time; from {cost.past_runs} past runs"
+    )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"

@@ -1,0 +1,218 @@
+"""What an ablation study found: paired effects of every variation against the baseline, as `analysis.json` has them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from receipt_counter.comparison.compare_models import SLICE_IMAGES, SLICE_METRICS, aligned_runs, metric_effect, verdict
+from receipt_counter.comparison.effects import Effect, interaction_effect
+from receipt_counter.comparison.multiple_comparisons import with_holm
+from receipt_counter.comparison.power import detectable_difference
+from receipt_counter.comparison.scores import EvaluatedRun
+from receipt_counter.errors import UserError
+from receipt_counter.storage.run import Run
+from receipt_counter.study.variants import BASELINE
+
+SPLIT = "analysis"
+
+
+@dataclass(frozen=True)
+class VariantRuns:
+    """The runs of one variant.
+
+    Attributes:
+        name: of the variant.
+        family: what kind of part it changes.
+        changes: its overrides, for people.
+        runs: {seed: its run}, without the failed ones.
+    """
+
+    name: str
+    family: str
+    changes: str
+    runs: Mapping[int, Run]
+
+
+def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str]) -> dict[str, Any]:
+    """Compare every variation with the baseline over the seeds both have finished, and the same images.
+
+    Args:
+        variants: the baseline and the variations.
+        priority: the metrics to look at first; Holm's correction is over variations x these.
+
+    Returns:
+        The content of `analysis.json`; see docs/ARCHITECTURE.md.
+
+    Raises:
+        UserError: no baseline, or its runs did not finish.
+    """
+    baseline = next((variant for variant in variants if variant.name == BASELINE), None)
+    if baseline is None or not baseline.runs:
+        raise UserError("the baseline has no finished run: there is nothing to compare with")
+    metrics = list(dict.fromkeys((*priority, "answer_accuracy")))
+    compared = {v.name: _Pair(baseline, v) for v in variants if v is not baseline and v.runs.keys() & baseline.runs}
+    effects = {(name, metric): pair.effect(metric) for name, pair in compared.items() for metric in metrics}
+    family = with_holm({key: effect for key, effect in effects.items() if key[1] in priority})
+    effects.update(family)
+    return {
+        "kind": "ablation",
+        "split": SPLIT,
+        "priority_metrics": list(priority),
+        "seeds": sorted(baseline.runs),
+        "baseline_metrics": _figures(baseline, metrics),
+        "ablation_analysis": {
+            name: {metric: _effect(metric, effects[name, metric]) for metric in metrics} for name in compared
+        },
+        "variations": {name: _described(pair, baseline) for name, pair in compared.items()},
+        "ranking": _ranking(compared, family, priority),
+        "removable": [name for name in compared if _removable(name, effects, priority)],
+        "detectable": {metric: _detectable(compared.values(), metric) for metric in priority},
+        "interactions": _interactions(compared, priority),
+        "slices": {name: pair.slices() for name, pair in compared.items()},
+        "missing": {v.name: sorted(baseline.runs.keys() - v.runs.keys()) for v in variants if _incomplete(v, baseline)},
+    }
+
+
+class _Pair:
+    """A variation beside the baseline, over the seeds both have."""
+
+    def __init__(self, baseline: VariantRuns, variation: VariantRuns) -> None:
+        self.variation = variation
+        self.seeds = sorted(baseline.runs.keys() & variation.runs.keys())
+        files = [
+            variant.runs[seed].evaluation(SPLIT) / "predictions.jsonl"
+            for variant in (baseline, variation)
+            for seed in self.seeds
+        ]
+        runs = aligned_runs(files)
+        self.before: list[EvaluatedRun] = runs[: len(self.seeds)]
+        self.after: list[EvaluatedRun] = runs[len(self.seeds) :]
+
+    def effect(self, metric: str) -> Effect:
+        """The paired effect on one metric."""
+        return metric_effect(self.before, self.after, metric)
+
+    def scores(self, metric: str) -> tuple[Any, Any]:
+        """Baseline's and variation's scores, each [seeds, images]."""
+        before, after = (np.stack([run.score(metric) for run in runs]) for runs in (self.before, self.after))
+        return before, after
+
+    def slices(self) -> dict[str, dict[str, Any]]:
+        """Effects on the slices that hold enough images, corrected over slices x metrics."""
+        rows: dict[str, list[int]] = {}
+        for row, line in enumerate(self.before[0].predictions):
+            for key, value in line.get("slices", {}).items():
+                rows.setdefault(f"{key}={value}", []).append(row)
+        found: dict[tuple[str, str], Effect] = {}
+        for name, members in sorted(rows.items()):
+            if len(members) < SLICE_IMAGES:
+                continue
+            sides = [[run.select(members) for run in side] for side in (self.before, self.after)]
+            for metric in SLICE_METRICS:
+                if all(metric in run.scores for side in sides for run in side):
+                    found[name, metric] = metric_effect(*sides, metric)
+        nested: dict[str, dict[str, Any]] = {}
+        for (name, metric), effect in with_holm(found).items():
+            nested.setdefault(name, {})[metric] = _effect(metric, effect)
+        return nested
+
+
+def _effect(metric: str, effect: Effect) -> dict[str, Any]:
+    found = dataclasses.asdict(effect)
+    return {**found, "identical": effect.identical, "verdict": verdict(metric, effect)}
+
+
+def _figures(variant: VariantRuns, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
+    per_seed = {seed: run.record["splits"][SPLIT] for seed, run in sorted(variant.runs.items())}
+    return {
+        metric: {
+            "mean": float(np.mean([figures[metric] for figures in per_seed.values()])),
+            "seeds": {str(seed): figures[metric] for seed, figures in per_seed.items()},
+        }
+        for metric in metrics
+    }
+
+
+def _described(pair: _Pair, baseline: VariantRuns) -> dict[str, Any]:
+    """What a variation changes, and what it costs beside the baseline (ratios; below 1 it saves)."""
+    variation = pair.variation
+    costs = {}
+    for name, figure in {"device_seconds": _seconds, "model_gigabytes": _size}.items():
+        mine, theirs = (np.mean([figure(v.runs[seed]) for seed in pair.seeds]) for v in (variation, baseline))
+        costs[name] = float(mine / theirs) if theirs else None
+    return {"family": variation.family, "changes": variation.changes, "seeds": pair.seeds, "cost_ratio": costs}
+
+
+def _seconds(run: Run) -> float:
+    return float(run.record["device_seconds"])
+
+
+def _size(run: Run) -> float:
+    return float(run.record["splits"][SPLIT]["model_gigabytes"])
+
+
+def _ranking(
+    compared: Mapping[str, _Pair], effects: Mapping[tuple[str, str], Effect], priority: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Variations by their largest effect on a priority metric, in points of that metric."""
+    ranked = []
+    for name, pair in compared.items():
+        metric = max(priority, key=lambda metric: abs(effects[name, metric].effect))
+        largest = effects[name, metric]
+        ranked.append(
+            {
+                "variation": name,
+                "family": pair.variation.family,
+                "metric": metric,
+                "effect": largest.effect,
+                "significant": verdict(metric, largest) != "undecided",
+            }
+        )
+    return sorted(ranked, key=lambda entry: -abs(entry["effect"]))
+
+
+def _removable(name: str, effects: Mapping[tuple[str, str], Effect], priority: Sequence[str]) -> bool:
+    """Whether a variation is not measurably worse in any metric that matters first."""
+    return all(verdict(metric, effects[name, metric]) != "worse" for metric in priority)
+
+
+def _detectable(compared: Any, metric: str) -> float | None:
+    """The smallest true difference a study of this size finds with 80 % probability, from all pairs' spread."""
+    differences = [np.subtract(*pair.scores(metric)[::-1]) for pair in compared]
+    most = max((len(matrix) for matrix in differences), default=0)
+    if most < 2:
+        return None
+    whole = np.stack([matrix for matrix in differences if len(matrix) == most])
+    return detectable_difference(whole, most, whole.shape[-1])
+
+
+def _interactions(compared: Mapping[str, _Pair], priority: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """For crossed variations: how much more one changes where the other is made too."""
+    found: dict[str, dict[str, Any]] = {}
+    for one, other in itertools.combinations(compared, 2):
+        both = compared.get(f"{one}.{other}")
+        if both is None or not compared[one].seeds == compared[other].seeds == both.seeds:
+            continue
+        effects = {}
+        for metric in priority:
+            neither, alone = compared[one].scores(metric)
+            effects[metric] = interaction_effect(
+                {
+                    (False, False): neither,
+                    (True, False): alone,
+                    (False, True): compared[other].scores(metric)[1],
+                    (True, True): both.scores(metric)[1],
+                }
+            )
+        found[f"{one}.{other}"] = {metric: _effect(metric, effect) for metric, effect in with_holm(effects).items()}
+    return found
+
+
+def _incomplete(variant: VariantRuns, baseline: VariantRuns) -> bool:
+    return bool(baseline.runs.keys() - variant.runs.keys())

@@ -1,0 +1,224 @@
+"""From a study file and a config to a Katib Experiment, the one spec of a study on a cluster and on a laptop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubeflow_katib_api.models import V1beta1Experiment
+
+from receipt_counter.config.loading import to_plain, to_yaml
+from receipt_counter.config.schema import Config
+from receipt_counter.config.validation import DECLARATIONS
+from receipt_counter.katib.experiment import StudyDocument
+from receipt_counter.study.files import SearchFile
+from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter, StudySettings
+from receipt_counter.study.variants import Variant, write_variants
+
+MOUNT = "/etc/receipt-counter"
+_CONTAINER = "trial"
+_COMPLETE, _FAILED = (f'status.conditions.#(type=="{kind}")#|#(status=="True")#' for kind in ("Complete", "Failed"))
+
+
+def search_document(file: SearchFile, config: Config) -> StudyDocument:
+    """The Experiment of a hyperparameter study.
+
+    Args:
+        file: what is searched, how, and what it may cost.
+        config: the resolved config that every variant changes.
+    """
+    settings = file.settings
+    names = {parameter.key: parameter.key.replace(".", "_") for parameter in file.parameters}
+    overrides = [
+        argument for key, name in names.items() for argument in ("--set", f"{key}=${{trialParameters.{name}}}")
+    ]
+    spec: dict[str, Any] = {
+        "objective": _objective(settings.objective, settings.priority_metrics),
+        "algorithm": {
+            "algorithmName": settings.algorithm.name,
+            "algorithmSettings": _algorithm_settings(settings),
+        },
+        "parameters": [_parameter(parameter) for parameter in file.parameters],
+        "maxTrialCount": settings.budget.trials,
+        "parallelTrialCount": min(settings.parallelism, settings.budget.trials),
+        "maxFailedTrialCount": min(settings.budget.failed_trials, settings.budget.trials),
+        "trialTemplate": _template(
+            settings,
+            ["--seeds", ",".join(map(str, settings.seeds)), "--split", "val", *overrides],
+            [{"name": name, "reference": key, "description": _described(key)} for key, name in names.items()],
+        ),
+    }
+    stopping = settings.early_stopping
+    if stopping.algorithm is not None:
+        chosen = {"min_trials_required": stopping.min_trials_required, "start_step": stopping.start_step}
+        spec["earlyStopping"] = {
+            "algorithmName": stopping.algorithm,
+            "algorithmSettings": [{"name": name, "value": str(value)} for name, value in chosen.items()],
+        }
+    return _document(settings, spec, {"config.yaml": to_yaml(config)}, "hyperparameter")
+
+
+def ablation_document(settings: StudySettings, variants: Sequence[Variant], config: Config) -> StudyDocument:
+    """The Experiment of an ablation study: a grid over `variant` and `seed`.
+
+    Args:
+        settings: of the study.
+        variants: all that are run, the baseline first.
+        config: the resolved config that every variant changes.
+    """
+    trials = len(variants) * len(settings.seeds)
+    spec = {
+        "objective": _objective(Objective(metric=settings.objective.metric), settings.priority_metrics),
+        "algorithm": {"algorithmName": "grid"},
+        "parameters": [
+            _categorical("variant", [variant.name for variant in variants]),
+            _categorical("seed", [str(seed) for seed in settings.seeds]),
+        ],
+        "maxTrialCount": trials,
+        "parallelTrialCount": min(settings.parallelism, trials),
+        "maxFailedTrialCount": min(settings.budget.failed_trials, trials),
+        "trialTemplate": _template(
+            settings,
+            [
+                "--variants", f"{MOUNT}/variants.yaml", "--variant", "${trialParameters.variant}",
+                "--seeds", "${trialParameters.seed}", "--split", "analysis",
+            ],
+            [
+                {"name": "variant", "reference": "variant", "description": "Which variant of the config."},
+                {"name": "seed", "reference": "seed", "description": "Seed of the run."},
+            ],
+        ),
+    }  # fmt: skip
+    files = {"config.yaml": to_yaml(config), "variants.yaml": write_variants(variants)}
+    return _document(settings, spec, files, "ablation")
+
+
+def _document(settings: StudySettings, spec: dict[str, Any], files: Mapping[str, str], kind: str) -> StudyDocument:
+    content = {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "metadata": {
+            "name": experiment_name(settings),
+            "labels": {"app.kubernetes.io/part-of": "receipt-counter", "receipt-counter/study": kind},
+        },
+        "spec": {
+            **spec,
+            "metricsCollectorSpec": {"collector": {"kind": "StdOut"}},
+            "resumePolicy": "Never",
+        },
+    }
+    return StudyDocument(V1beta1Experiment.model_validate(content), {_config_map(settings): files})
+
+
+def experiment_name(settings: StudySettings) -> str:
+    """The study's name as Kubernetes takes it: no capitals, no underscores."""
+    return settings.base_name.lower().replace("_", "-")
+
+
+def _config_map(settings: StudySettings) -> str:
+    return f"{experiment_name(settings)}-study"
+
+
+def _objective(objective: Objective, priority: Sequence[str]) -> dict[str, Any]:
+    """Every metric counts with its last value: the mean over the seeds is printed last, and Katib's own default,
+    the best value there ever was, would reward noise."""
+    others = [metric for metric in dict.fromkeys((*priority, "answer_accuracy")) if metric != objective.metric]
+    found: dict[str, Any] = {
+        "type": "minimize" if objective.metric in MINIMISED else "maximize",
+        "objectiveMetricName": objective.metric,
+        "additionalMetricNames": others,
+        "metricStrategies": [{"name": name, "value": "latest"} for name in (objective.metric, *others)],
+    }
+    return found if objective.goal is None else {**found, "goal": objective.goal}
+
+
+def _algorithm_settings(settings: StudySettings) -> list[dict[str, str]]:
+    if settings.algorithm.name == "grid":
+        return []
+    return [{"name": "random_state", "value": str(settings.algorithm.random_state)}]
+
+
+def _parameter(parameter: SearchParameter) -> dict[str, Any]:
+    if parameter.values:
+        texts = [_text(value) for value in parameter.values]
+        numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in parameter.values)
+        if not numbers:
+            return _categorical(parameter.key, texts)
+        return {"name": parameter.key, "parameterType": "discrete", "feasibleSpace": {"list": texts}}
+    space = {"min": _text(parameter.low), "max": _text(parameter.high)}
+    if parameter.step is not None:
+        space["step"] = _text(parameter.step)
+    if parameter.log:
+        space["distribution"] = "logUniform"
+    whole = DECLARATIONS[parameter.key][0] is int
+    return {"name": parameter.key, "parameterType": "int" if whole else "double", "feasibleSpace": space}
+
+
+def _categorical(name: str, values: Sequence[str]) -> dict[str, Any]:
+    return {"name": name, "parameterType": "categorical", "feasibleSpace": {"list": list(values)}}
+
+
+def _text(value: Any) -> str:
+    """A value without spaces, as `--set` reads it back: Katib joins a trial's arguments unquoted."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ",".join(_text(element) for element in value) + "]"
+    return str(to_plain(value))
+
+
+def _described(key: str) -> str:
+    doc: str = DECLARATIONS[key][1].metadata["doc"]
+    return doc
+
+
+def _template(
+    settings: StudySettings, arguments: Sequence[str], parameters: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    return {
+        "primaryContainerName": _CONTAINER,
+        "successCondition": _COMPLETE,
+        "failureCondition": _FAILED,
+        "retain": True,
+        "trialParameters": list(parameters),
+        "trialSpec": {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "spec": {"backoffLimit": settings.job.retries, "template": {"spec": _pod(settings, arguments)}},
+        },
+    }
+
+
+def _pod(settings: StudySettings, arguments: Sequence[str]) -> dict[str, Any]:
+    """The trial's pod, as the *restricted* Pod Security Standard wants it."""
+    job = settings.job
+    limits = {"memory": job.memory, **({"nvidia.com/gpu": job.gpus} if job.gpus else {})}
+    return {
+        "restartPolicy": "Never",
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": _CONTAINER,
+                "image": job.image,
+                "command": ["python", "-m", "receipt_counter.study.trial"],
+                "args": ["--config", f"{MOUNT}/config.yaml", "--experiment-name", settings.base_name, *arguments],
+                "env": [{"name": "RECEIPT_COUNTER_STORE", "value": job.store}],
+                "resources": {"requests": {"cpu": job.cpu, "memory": job.memory}, "limits": limits},
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                    "readOnlyRootFilesystem": True,
+                },
+                "volumeMounts": [
+                    {"name": "study", "mountPath": MOUNT, "readOnly": True},
+                    {"name": "scratch", "mountPath": "/tmp"},
+                    {"name": "shared-memory", "mountPath": "/dev/shm"},
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "study", "configMap": {"name": _config_map(settings)}},
+            {"name": "scratch", "emptyDir": {}},
+            {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
+        ],
+    }

@@ -1,0 +1,60 @@
+"""The runs behind a study's trials: a run's identity follows from its config, so any engine's runs are found alike."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from receipt_counter.config.loading import resolve_onto
+from receipt_counter.config.schema import Config
+from receipt_counter.config.source import Setting
+from receipt_counter.data.dataset import Dataset
+from receipt_counter.progress import Progress
+from receipt_counter.storage.run import FINISHED, Run
+from receipt_counter.storage.store import Store, run_id
+from receipt_counter.storage.versions import code_version
+
+
+def with_seed(config: Config, seed: int) -> Config:
+    """The config with another seed."""
+    return resolve_onto(config, [Setting("seed", seed, "seeds")])
+
+
+def dataset_of(config: Config, store: Store, progress: Progress) -> Dataset:
+    """The config's dataset; a rendered one is rendered by one process while others wait.
+
+    Args:
+        config: `data.path` names the user's own, which was checked before the study began.
+        store: keeps rendered datasets.
+        progress: shows how far the rendering is.
+    """
+    from receipt_counter.steps import prepare_data
+
+    if config.data.path is not None:
+        return Dataset.open(Path(config.data.path))
+    with _one_at_a_time(store.datasets / ".rendering"):
+        return prepare_data(config, store, progress)
+
+
+@contextmanager
+def _one_at_a_time(file: Path) -> Iterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def finished_run(config: Config, split: str, dataset: Dataset, store: Store) -> Run | None:
+    """The finished run of a config, judged on a split; None where there is none.
+
+    Args:
+        config: with its seed.
+        split: that it must have been judged on.
+        dataset: of the run.
+        store: where runs live.
+    """
+    run = Run(store.run_directory(run_id(config, dataset.fingerprint, code_version())))
+    judged = run.status == FINISHED and (run.evaluation(split) / "metrics.json").exists()
+    return run if judged else None
