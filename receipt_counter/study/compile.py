@@ -16,6 +16,7 @@ from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter
 from receipt_counter.study.variants import Variant, write_variants
 
 MOUNT = "/etc/receipt-counter"
+CONFIG_FILE, VARIANTS_FILE = "config.yaml", "variants.yaml"
 _CONTAINER = "trial"
 _COMPLETE, _FAILED = (f'status.conditions.#(type=="{kind}")#|#(status=="True")#' for kind in ("Complete", "Failed"))
 
@@ -55,7 +56,7 @@ def search_document(file: SearchFile, config: Config) -> StudyDocument:
             "algorithmName": stopping.algorithm,
             "algorithmSettings": [{"name": name, "value": str(value)} for name, value in chosen.items()],
         }
-    return _document(settings, spec, {"config.yaml": to_yaml(config)}, "hyperparameter")
+    return _document(settings, spec, {CONFIG_FILE: to_yaml(config)}, "hyperparameter")
 
 
 def ablation_document(settings: StudySettings, variants: Sequence[Variant], config: Config) -> StudyDocument:
@@ -80,7 +81,7 @@ def ablation_document(settings: StudySettings, variants: Sequence[Variant], conf
         "trialTemplate": _template(
             settings,
             [
-                "--variants", f"{MOUNT}/variants.yaml", "--variant", "${trialParameters.variant}",
+                "--variants", f"{MOUNT}/{VARIANTS_FILE}", "--variant", "${trialParameters.variant}",
                 "--seeds", "${trialParameters.seed}", "--split", "analysis",
             ],
             [
@@ -89,7 +90,7 @@ def ablation_document(settings: StudySettings, variants: Sequence[Variant], conf
             ],
         ),
     }  # fmt: skip
-    files = {"config.yaml": to_yaml(config), "variants.yaml": write_variants(variants)}
+    files = {CONFIG_FILE: to_yaml(config), VARIANTS_FILE: write_variants(variants)}
     return _document(settings, spec, files, "ablation")
 
 
@@ -201,7 +202,7 @@ def _pod(settings: StudySettings, arguments: Sequence[str]) -> dict[str, Any]:
                 "name": _CONTAINER,
                 "image": job.image,
                 "command": ["python", "-m", "receipt_counter.study.trial"],
-                "args": ["--config", f"{MOUNT}/config.yaml", "--experiment-name", settings.base_name, *arguments],
+                "args": ["--config", f"{MOUNT}/{CONFIG_FILE}", "--experiment-name", settings.base_name, *arguments],
                 "env": [{"name": "RECEIPT_COUNTER_STORE", "value": job.store}],
                 "resources": {"requests": {"cpu": job.cpu, "memory": job.memory}, "limits": limits},
                 "securityContext": {

@@ -1,0 +1,98 @@
+"""What an ablation study found, in sentences a person reads first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from receipt_counter.evaluation.wording import title
+
+_POINTS = 100  # metrics between 0 and 1 are spoken of in points
+
+
+def ablation_findings(analysis: Mapping[str, Any]) -> list[str]:
+    """The findings of `analyse_ablation`, the most important first.
+
+    Args:
+        analysis: the content of `analysis.json`.
+    """
+    priority: Sequence[str] = analysis["priority_metrics"]
+    effects: Mapping[str, Mapping[str, Any]] = analysis["ablation_analysis"]
+    sentences = []
+    for entry in analysis["ranking"]:
+        name = entry["variation"]
+        found = [
+            (metric, effects[name][metric]) for metric in priority if effects[name][metric]["verdict"] != "undecided"
+        ]
+        if found:
+            changes = analysis["variations"][name]["changes"]
+            sentences.append(f"{name} ({changes}) {'; '.join(_change(metric, effect) for metric, effect in found)}.")
+    sentences += _unchanged(analysis, priority)
+    sentences += _interactions(analysis)
+    sentences.append(_size(analysis))
+    for name, seeds in analysis["missing"].items():
+        reason = f"the run of seed {', '.join(map(str, seeds))} failed or is missing"
+        sentences.append(f"{name} is {'compared without it' if name in effects else 'not compared'}: {reason}.")
+    return sentences
+
+
+def _change(metric: str, effect: Mapping[str, Any]) -> str:
+    word = "costs" if effect["verdict"] == "worse" else "gains"
+    return (
+        f"{word} {abs(effect['effect']) * _POINTS:.1f} points of {_name(metric)}"
+        f" (95 % interval {effect['low'] * _POINTS:+.1f} to {effect['high'] * _POINTS:+.1f},"
+        f" p {_probability(effect['p_holm'])} after Holm's correction)"
+    )
+
+
+def _probability(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _name(metric: str) -> str:
+    spoken = title(metric)
+    return spoken if spoken.isupper() else spoken[0].lower() + spoken[1:]
+
+
+def _unchanged(analysis: Mapping[str, Any], priority: Sequence[str]) -> list[str]:
+    effects = analysis["ablation_analysis"]
+    identical = [name for name in effects if all(effects[name][metric]["identical"] for metric in priority)]
+    undecided = [
+        name
+        for name in effects
+        if name not in identical and all(effects[name][metric]["verdict"] == "undecided" for metric in priority)
+    ]
+    sentences = [f"Identical to the baseline in every answer: {', '.join(identical)}."] if identical else []
+    if undecided:
+        sentences.append(f"No measurable difference from the baseline: {', '.join(undecided)}.")
+    for name in undecided:
+        ratios = analysis["variations"][name]["cost_ratio"]
+        saved = [f"{100 * (1 - ratio):.0f} % of the {what}" for what, ratio in _saving(ratios)]
+        if saved:
+            sentences.append(f"{name} could be had at no measurable loss and saves {' and '.join(saved)}.")
+    return sentences
+
+
+def _saving(ratios: Mapping[str, float | None]) -> list[tuple[str, float]]:
+    names = {"device_seconds": "training time", "model_gigabytes": "model's size"}
+    return [(names[key], ratio) for key, ratio in ratios.items() if ratio is not None and ratio < 0.97]
+
+
+def _interactions(analysis: Mapping[str, Any]) -> list[str]:
+    return [
+        f"The effects of {' and '.join(pair.split('.'))} on {_name(metric)} do not add up: together they make"
+        f" {effect['effect'] * _POINTS:+.1f} points beyond their sum (p {_probability(effect['p_holm'])})."
+        for pair, metrics in analysis["interactions"].items()
+        for metric, effect in metrics.items()
+        if effect["verdict"] != "undecided"
+    ]
+
+
+def _size(analysis: Mapping[str, Any]) -> str:
+    """The honest line: what a study of this size can see at all."""
+    seeds = len(analysis["seeds"])
+    seen = {metric: value for metric, value in analysis["detectable"].items() if value is not None}
+    if not seen:
+        return "One seed: the intervals say nothing about other seeds."
+    parts = [f"{value * _POINTS:.1f} points of {_name(metric)}" for metric, value in seen.items()]
+    return f"{seeds} seeds detect differences above {', '.join(parts)}; smaller ones may be there unseen."
