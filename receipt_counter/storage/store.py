@@ -29,6 +29,11 @@ class Store:
         return self.root / "runs"
 
     @property
+    def studies(self) -> Path:
+        """Parent of all study directories."""
+        return self.root / "studies"
+
+    @property
     def datasets(self) -> Path:
         """Parent of the datasets rendered for runs."""
         return self.root / "datasets"
