@@ -161,7 +161,7 @@ def _unused(name: str, space: Sequence[Parameter]) -> Iterator[str]:
         key = f"spec.parameters[{index}].feasibleSpace"
         usable = _DISTRIBUTIONS.get(name, (parameter.distribution,))
         if parameter.distribution not in usable:
-            yield f"{key}.distribution: Katib's {name} does not draw {parameter.distribution}; valid: {', '.join(usable)}"
+            yield f"{key}.distribution: Katib's {name} does not draw {parameter.distribution}; {suggestion('', usable)}"
         step_matters = parameter.step is not None and (parameter.kind, parameter.step) != ("int", 1.0)
         if step_matters and name in _IGNORES_STEP:
             yield f"{key}.step: Katib's {name} ignores steps; leave it out, or list the values as type discrete"
@@ -172,7 +172,7 @@ def _unused(name: str, space: Sequence[Parameter]) -> Iterator[str]:
 def _check_grid(spec: V1beta1ExperimentSpec, space: Sequence[Parameter]) -> Iterator[str]:
     without = [index for index, item in enumerate(space) if item.kind == "double" and item.step is None]
     for index in without:
-        yield f"spec.parameters[{index}].feasibleSpace.step: algorithm grid needs one for the double {space[index].name}"
+        yield f"spec.parameters[{index}].feasibleSpace.step: grid needs one for the double {space[index].name}"
     if not without and spec.max_trial_count is not None and spec.max_trial_count > combinations(space):
         yield f"spec.maxTrialCount: {spec.max_trial_count} is more than the grid's {combinations(space)} combinations"
 
@@ -188,11 +188,11 @@ def _check_hyperband(
             f" widest bracket (r_l {settings['r_l']}, eta {eta})"
         )
     kinds = {parameter.name: parameter.kind for parameter in space}
-    resource = settings["resource_name"]
+    key, resource = "spec.algorithm.algorithmSettings", settings["resource_name"]
     if resource not in kinds:
-        yield f"spec.algorithm.algorithmSettings: resource_name {resource} is no parameter; {suggestion(resource, kinds)}"
+        yield f"{key}: resource_name {resource} is no parameter; {suggestion(resource, kinds)}"
     elif kinds[resource] not in ("int", "double"):
-        yield f"spec.algorithm.algorithmSettings: resource_name {resource} is a {kinds[resource]}, must be an int"
+        yield f"{key}: resource_name {resource} is a {kinds[resource]}, must be an int"
     for index, parameter in enumerate(space):
         if parameter.kind == "discrete" and not all(value.lstrip("+-").isdigit() for value in parameter.values):
             yield (

@@ -1,4 +1,4 @@
-"""What Katib's webhook fills in before it validates (kubeflow/katib, experiment_defaults.go and constants.go, v1beta1)."""
+"""What Katib's webhook fills in before it validates (kubeflow/katib v1beta1, experiment_defaults.go)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONDITION = 'status.conditions.#(type=="{}")#|#(status=="True")#'
 _SUCCESS = {"Job": "Complete", "TrainJob": "Complete", **dict.fromkeys(TRAINING_OPERATOR_KINDS, "Succeeded")}
 _LABELS = {
     "TrainJob": {"jobset.sigs.k8s.io/replicatedjob-name": "node"},
-    **dict.fromkeys(TRAINING_OPERATOR_KINDS, {"training.kubeflow.org/job-role": "master"}),
+    **{kind: {"training.kubeflow.org/job-role": "master"} for kind in TRAINING_OPERATOR_KINDS},
 }
 _STRATEGY = {"minimize": "min", "maximize": "max"}
 

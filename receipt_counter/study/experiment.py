@@ -94,7 +94,9 @@ def write_document(document: StudyDocument, path: Path) -> None:
             metadata["namespace"] = place
         if is_template:
             metadata["labels"] = _TEMPLATE_LABEL
-        objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(sorted(data.items()))})
+        objects.append(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(sorted(data.items()))}
+        )
     write_atomic(path, kubernetes_yaml.dump(*objects, experiment))
 
 

@@ -23,14 +23,14 @@ _LIKE_A_NUMBER = re.compile(r"^[-+.]*[0-9].*$|^[-+]?\.(?:inf|Inf|INF|nan|NaN|NAN
 class KubernetesLoader(yaml.SafeLoader):
     """Gives plain scalars the types that kubectl gives them."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # per class, as PyYAML uses it
     bool_values: ClassVar[dict[str, bool]] = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
 
 
 class KubernetesDumper(yaml.SafeDumper):
     """Quotes text that any YAML parser could take for something else; writes several lines as a block."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # per class, as PyYAML uses it
 
     def ignore_aliases(self, data: Any) -> bool:
         """Write everything out: no anchors."""
@@ -39,9 +39,9 @@ class KubernetesDumper(yaml.SafeDumper):
 
 for _kind, _pattern in (("null", _NULL), ("bool", _BOOL), ("int", _INT), ("float", _FLOAT), ("merge", _MERGE)):
     for _class in (KubernetesLoader, KubernetesDumper):
-        _class.add_implicit_resolver(f"{_TAG}{_kind}", _pattern, None)  # type: ignore[no-untyped-call]
+        _class.add_implicit_resolver(f"{_TAG}{_kind}", _pattern, None)
 # After the exact ones: no value has this tag, so text that looks like a number is always quoted.
-KubernetesDumper.add_implicit_resolver(f"{_TAG}timestamp", _LIKE_A_NUMBER, None)  # type: ignore[no-untyped-call]
+KubernetesDumper.add_implicit_resolver(f"{_TAG}timestamp", _LIKE_A_NUMBER, None)
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:

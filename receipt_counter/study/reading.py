@@ -129,7 +129,9 @@ def _check_namespaces(objects: _Objects, checker: NodeChecker) -> None:
         found = _metadata(node, "namespace") or DEFAULT_NAMESPACE
         expected = (place or home) if _metadata(node, "name") == name else home
         if found != expected:
-            checker.problem(node, f"metadata.namespace: {found} of ConfigMap {_metadata(node, 'name')} must be {expected}")
+            checker.problem(
+                node, f"metadata.namespace: {found} of ConfigMap {_metadata(node, 'name')} must be {expected}"
+            )
 
 
 def _check_template_text(objects: _Objects, path: Path, checker: NodeChecker) -> None:

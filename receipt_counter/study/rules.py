@@ -1,12 +1,13 @@
-"""Katib's rules for an Experiment (kubeflow/katib, webhook experiment/validator/validator.go), all broken ones together.
+"""Katib's rules for an Experiment (kubeflow/katib, webhook validator.go), all broken ones together.
 
 Where Katib accepts what then fails in its services, or what has no effect, that is refused here as well.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from receipt_counter.errors import suggestion
@@ -48,10 +49,16 @@ def check_spec(experiment: V1beta1Experiment) -> Iterator[str]:
     if not parameters and not settings:
         yield from algorithms.check_algorithm(spec, search_space(experiment))
     yield from _check_early_stopping(spec)
-    policies = ("Never", "LongRunning", "FromVolume")
-    if spec.resume_policy not in policies:
-        yield f"spec.resumePolicy: {spec.resume_policy} is none; {suggestion(spec.resume_policy or '', policies)}"
+    yield from _one_of("spec.resumePolicy", spec.resume_policy, ("Never", "LongRunning", "FromVolume"))
     yield from _check_collector(spec)
+
+
+def _one_of(key: str, value: str | None, choices: Iterable[str]) -> Iterator[str]:
+    choices = list(choices)
+    if not value:
+        yield f"{key}: is missing; valid: {', '.join(choices)}"
+    elif value not in choices:
+        yield f"{key}: {value!r} is not valid; {suggestion(value, choices)}"
 
 
 def _check_name(experiment: V1beta1Experiment) -> Iterator[str]:
@@ -86,8 +93,7 @@ def _check_objective(spec: V1beta1ExperimentSpec) -> Iterator[str]:
     if objective is None:
         yield "spec.objective: is missing"
         return
-    if objective.type not in ("minimize", "maximize"):
-        yield f"spec.objective.type: {objective.type!r} is none; {suggestion(objective.type or '', ('minimize', 'maximize'))}"
+    yield from _one_of("spec.objective.type", objective.type, ("minimize", "maximize"))
     name, others = objective.objective_metric_name, objective.additional_metric_names or []
     if not name:
         yield "spec.objective.objectiveMetricName: is missing"
@@ -98,8 +104,7 @@ def _check_objective(spec: V1beta1ExperimentSpec) -> Iterator[str]:
         key = f"spec.objective.metricStrategies[{index}]"
         if strategy.name and strategy.name not in metrics:
             yield f"{key}.name: {strategy.name} is no metric of the objective; {suggestion(strategy.name, metrics)}"
-        if strategy.value not in ("min", "max", "latest"):
-            yield f"{key}.value: {strategy.value!r} is none; {suggestion(strategy.value or '', ('min', 'max', 'latest'))}"
+        yield from _one_of(f"{key}.value", strategy.value, ("min", "max", "latest"))
 
 
 def _check_parameters(parameters: list[V1beta1ParameterSpec]) -> Iterator[str]:
@@ -114,7 +119,7 @@ def _check_parameters(parameters: list[V1beta1ParameterSpec]) -> Iterator[str]:
             yield f"{key}.name: {parameter.name} is declared twice"
         names.add(parameter.name)
         if parameter.parameter_type not in KINDS:
-            yield f"{key}.parameterType: {parameter.parameter_type!r} is none; {suggestion(parameter.parameter_type or '', KINDS)}"
+            yield from _one_of(f"{key}.parameterType", parameter.parameter_type, KINDS)
         elif space is None or not (space.list or space.min or space.max or space.step):
             yield f"{key}.feasibleSpace: is missing"
         elif parameter.parameter_type in ("double", "int"):
@@ -126,27 +131,33 @@ def _check_parameters(parameters: list[V1beta1ParameterSpec]) -> Iterator[str]:
 def _check_range(space: V1beta1FeasibleSpace, kind: str, key: str) -> Iterator[str]:
     if space.list:
         yield f"{key}.list: a parameter of type {kind} has min and max, no list; use type discrete"
-    read: Callable[[str], float] = int if kind == "int" else float
-    numbers = {}
-    for name, value in (("min", space.min), ("max", space.max), ("step", space.step)):
+    for name, value in (("min", space.min), ("max", space.max)):
         if not value:
-            if name != "step":
-                yield f"{key}.{name}: is missing; a parameter of type {kind} has min and max"
-            continue
-        try:
-            numbers[name] = read(value)
-        except ValueError:
-            yield f"{key}.{name}: {value!r} is no {'whole number' if kind == 'int' else 'number'}"
-        else:
-            if abs(numbers[name]) == float("inf") or numbers[name] != numbers[name]:
-                yield f"{key}.{name}: {value!r} is no finite number"
+            yield f"{key}.{name}: is missing; a parameter of type {kind} has min and max"
+    texts = {"min": space.min, "max": space.max, "step": space.step}
+    numbers = {name: _read_number(text, kind) for name, text in texts.items() if text}
+    for name, number in numbers.items():
+        if number is None:
+            yield f"{key}.{name}: {texts[name]!r} is no {'whole number' if kind == 'int' else 'finite number'}"
+    if None not in numbers.values():
+        yield from _check_order(space, {name: number for name, number in numbers.items() if number is not None}, key)
+    yield from _one_of(f"{key}.distribution", space.distribution, DISTRIBUTIONS)
+
+
+def _read_number(text: str, kind: str) -> float | None:
+    try:
+        number = int(text) if kind == "int" else float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _check_order(space: V1beta1FeasibleSpace, numbers: Mapping[str, float], key: str) -> Iterator[str]:
     if "min" in numbers and "max" in numbers and numbers["min"] > numbers["max"]:
         yield f"{key}.min: {space.min} is more than max {space.max}"
     if numbers.get("step", 1) <= 0:
         yield f"{key}.step: {space.step} must be above 0"
-    if space.distribution not in DISTRIBUTIONS:
-        yield f"{key}.distribution: {space.distribution} is none; {suggestion(space.distribution or '', DISTRIBUTIONS)}"
-    elif space.distribution.startswith("log") and numbers.get("min", 1) <= 0:
+    if (space.distribution or "").startswith("log") and numbers.get("min", 1) <= 0:
         yield f"{key}.min: {space.min} must be above 0 for distribution {space.distribution}"
 
 
@@ -165,13 +176,9 @@ def _check_list(space: V1beta1FeasibleSpace, kind: str, key: str) -> Iterator[st
 
 def _check_algorithm_settings(spec: V1beta1ExperimentSpec) -> Iterator[str]:
     algorithm = spec.algorithm
-    if algorithm is None or not algorithm.algorithm_name:
-        yield f"spec.algorithm.algorithmName: is missing; valid: {', '.join(algorithms.SETTINGS)}"
-    elif algorithm.algorithm_name not in algorithms.SETTINGS:
-        hint = suggestion(algorithm.algorithm_name, algorithms.SETTINGS)
-        yield f"spec.algorithm.algorithmName: {algorithm.algorithm_name} is no algorithm of Katib's for hyperparameters; {hint}"
-    else:
-        name = algorithm.algorithm_name
+    name = (algorithm.algorithm_name if algorithm else None) or ""
+    yield from _one_of("spec.algorithm.algorithmName", name, algorithms.SETTINGS)
+    if algorithm and name in algorithms.SETTINGS:
         key = "spec.algorithm.algorithmSettings"
         yield from algorithms.check_settings(name, algorithm.algorithm_settings or [], algorithms.SETTINGS[name], key)
 
@@ -182,7 +189,7 @@ def _check_early_stopping(spec: V1beta1ExperimentSpec) -> Iterator[str]:
         return
     name = stopping.algorithm_name or ""
     if name not in algorithms.EARLY_STOPPING:
-        yield f"spec.earlyStopping.algorithmName: {name!r} is none; {suggestion(name, algorithms.EARLY_STOPPING)}"
+        yield from _one_of("spec.earlyStopping.algorithmName", name, algorithms.EARLY_STOPPING)
         return
     key, known = "spec.earlyStopping.algorithmSettings", algorithms.EARLY_STOPPING[name]
     yield from algorithms.check_settings(name, stopping.algorithm_settings or [], known, key)
@@ -199,8 +206,7 @@ def _check_collector(spec: V1beta1ExperimentSpec) -> Iterator[str]:
     kind = collector.kind or ""
     place = source.file_system_path if source else None
     formats = (source.filter.metrics_format or []) if source and source.filter else []
-    if kind not in COLLECTORS:
-        yield f"{key}.collector.kind: {kind!r} is none; {suggestion(kind, COLLECTORS)}"
+    yield from _one_of(f"{key}.collector.kind", kind, COLLECTORS)
     if kind in ("File", "TensorFlowEvent") or (kind == "Custom" and place):
         yield from _check_place(place, kind, f"{key}.source.fileSystemPath")
     if kind == "File" and source and source.filter and place and place.format == "JSON":
@@ -225,8 +231,8 @@ def _check_place(place: V1beta1FileSystemPath | None, kind: str, key: str) -> It
         yield f"{key}.kind: {place.kind!r} does not suit collector {kind}; valid: {', '.join(kinds)}"
     if not (place.path or "").startswith("/"):
         yield f"{key}.path: {place.path!r} must be absolute"
-    if kind == "File" and place.format not in ("TEXT", "JSON"):
-        yield f"{key}.format: {place.format!r} is none; {suggestion(place.format or '', ('TEXT', 'JSON'))}"
+    if kind == "File":
+        yield from _one_of(f"{key}.format", place.format, ("TEXT", "JSON"))
     if kind == "TensorFlowEvent" and place.format:
         yield f"{key}.format: must be absent for collector {kind}"
 
@@ -248,13 +254,15 @@ def _check_format(text: str, key: str) -> Iterator[str]:
 def _check_metric_names(spec: V1beta1ExperimentSpec, kind: str, *, plain: bool) -> Iterator[str]:
     if spec.objective is None:
         return
-    names = [name for name in (spec.objective.objective_metric_name, *(spec.objective.additional_metric_names or [])) if name]
+    names = [
+        name for name in (spec.objective.objective_metric_name, *(spec.objective.additional_metric_names or [])) if name
+    ]
     if kind in ("StdOut", "File") and plain:
         for name in names:
             if not _METRIC_NAME.fullmatch(name):
                 yield (
-                    f"spec.objective: metric {name!r} can never be found with Katib's filter {DEFAULT_FILTER}: use letters,"
-                    " digits, '_', '|' and '-', or set spec.metricsCollectorSpec.source.filter.metricsFormat"
+                    f"spec.objective: metric {name!r} can never be found with Katib's filter {DEFAULT_FILTER}: use"
+                    " letters, digits, '_', '|' and '-', or set spec.metricsCollectorSpec.source.filter.metricsFormat"
                 )
     if kind == "TensorFlowEvent":
         for shorter, longer in _prefixes(names):

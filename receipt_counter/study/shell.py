@@ -1,7 +1,7 @@
 """What becomes of a trial's command when Katib wraps it to collect metrics (kubeflow/katib, webhook pod/utils.go).
 
-With the collectors StdOut, File and TensorFlowEvent the command and args are joined by single spaces, unquoted, and given to
-`sh -c` with ` 1>FILE 2>&1 && echo completed > ...` behind (the redirection for StdOut only). If the first two are
+With the collectors StdOut, File and TensorFlowEvent the command and args are joined by single spaces, unquoted, and
+given to `sh -c` with ` 1>FILE 2>&1 && echo completed > ...` behind (the redirection for StdOut only). If the first two are
 `sh -c` or `bash -c` themselves, only the rest is joined, and the same is put behind it.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 
 WRAPPING_COLLECTORS = ("StdOut", "File", "TensorFlowEvent")
 _SHELLS = ("sh", "bash")
-_OPERATORS = ";&|<>()`\n"
-_ESCAPED = " \t'\"\\$*?[#~" + _OPERATORS
+_SPECIAL = re.compile(r"[ \t\n;&|<>()`'\"\\]")
+_ESCAPE = re.compile(r"\\[ \t'\"\\$*?\[#~;&|<>()`]")  # a backslash that does what it is written for
 _QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 _VARIABLE = re.compile(r"\$\(([^()]*)\)")
 
@@ -49,26 +49,24 @@ def _token_problem(token: str) -> str | None:
         return "an empty argument vanishes"
     if token.startswith("#"):
         return "the shell takes it and all that follows for a comment"
-    position = 0
-    while position < len(token):
-        character = token[position]
-        if character in " \t":
-            return "it is split at its spaces"
-        if character in _OPERATORS:
-            return f"the shell acts on {character!r}"
-        if character == "\\":
-            if token[position + 1 : position + 2] not in tuple(_ESCAPED):
-                return "the shell removes the backslash"
-            position += 1
-        elif character in "'\"":
-            quoted = _QUOTED.match(token, position)
-            if quoted is None:
-                return f"the shell waits for a second {character}"
-            if quoted.end() < len(token) or (position and token[position - 1] not in "=:"):
-                return "the shell removes the quotes"
-            return None
-        position += 1
-    return None
+    token = _ESCAPE.sub("x", token)
+    found = _SPECIAL.search(token)
+    if found is None:
+        return None
+    if found[0] in "'\"":
+        return _quote_problem(token, found.start())
+    if found[0] == "\\":
+        return "the shell removes the backslash"
+    return "it is split at its spaces" if found[0] in " \t" else f"the shell acts on {found[0]!r}"
+
+
+def _quote_problem(token: str, start: int) -> str | None:
+    """What is wrong with a token's first quotes; around the whole of its value they are meant."""
+    quoted = _QUOTED.match(token, start)
+    if quoted is None:
+        return f"the shell waits for a second {token[start]}"
+    whole = quoted.end() == len(token) and (start == 0 or token[start - 1] in "=:")
+    return None if whole else "the shell removes the quotes"
 
 
 def _script_problem(script: str) -> str | None:

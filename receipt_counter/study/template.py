@@ -73,7 +73,9 @@ def render_trial(document: StudyDocument, trial_name: str, assignments: Mapping[
     values = trial_values(document, trial_name, assignments)
     missing = sorted({name for name in PLACEHOLDER.findall(text) if name not in values})
     if missing:
-        raise UserError(f"{source}: ${{trialParameters.{missing[0]}}} is no trialParameter; {suggestion(missing[0], values)}")
+        raise UserError(
+            f"{source}: ${{trialParameters.{missing[0]}}} is no trialParameter; {suggestion(missing[0], values)}"
+        )
     manifest = fill(text, values, source, is_json=template.trial_spec is not None)
     metadata = {**(manifest.get("metadata") or {}), "name": trial_name, "namespace": namespace(document)}
     return {**manifest, "metadata": metadata}
@@ -134,7 +136,9 @@ def trial_values(document: StudyDocument, trial_name: str, assignments: Mapping[
             raise UserError(f"trial {trial_name}: no value for parameter {reference!r}")
     unused = sorted(set(assignments) - used)
     if unused:
-        raise UserError(f"trial {trial_name}: {unused[0]!r} is no parameter of the Experiment; {suggestion(unused[0], used)}")
+        raise UserError(
+            f"trial {trial_name}: {unused[0]!r} is no parameter of the Experiment; {suggestion(unused[0], used)}"
+        )
     return values
 
 
@@ -170,7 +174,7 @@ def metadata_value(document: StudyDocument, trial_name: str, reference: str) -> 
 def _unfilled(document: StudyDocument) -> dict[str, Any]:
     template = trial_template(document)
     if template.trial_spec is not None:
-        return template.trial_spec
+        return dict(template.trial_spec)
     text, source = template_text(document)
     return fill(text, {}, source, is_json=False)
 
@@ -185,7 +189,9 @@ def fill(text: str, values: Mapping[str, str], source: str, *, is_json: bool) ->
     try:
         manifest = json.loads(replaced) if is_json else kubernetes_yaml.parse(replaced)
     except (json.JSONDecodeError, yaml.YAMLError):
-        raise UserError(f"{source}: with the values {dict(values)} it is not valid {'JSON' if is_json else 'YAML'}") from None
+        raise UserError(
+            f"{source}: with the values {dict(values)} it is not valid {'JSON' if is_json else 'YAML'}"
+        ) from None
     if not isinstance(manifest, dict):
         raise UserError(f"{source}: must be a mapping")
     return manifest
@@ -214,14 +220,18 @@ def primary_container(document: StudyDocument, manifest: Mapping[str, Any]) -> C
         volumes = pod.get("volumes") or []
         containers = {item.get("name"): item for item in pod.get("containers") or []}
         if name not in containers:
-            raise UserError(f"spec.trialTemplate.primaryContainerName: {name}: no such container; {suggestion(name, containers)}")
+            raise UserError(
+                f"spec.trialTemplate.primaryContainerName: {name}: no such container; {suggestion(name, containers)}"
+            )
         container, resources = containers[name], containers[name].get("resources") or {}
     elif identity == TRAIN_JOB:
         container = spec.get("trainer") or {}
         resources = container.get("resourcesPerNode") or {}
     else:
         supported = " or ".join(f"{kind} ({version})" for version, kind in (JOB, TRAIN_JOB))
-        raise UserError(f"trialSpec: {identity[1]} ({identity[0]}) cannot run without a cluster; a trial here is a {supported}")
+        raise UserError(
+            f"trialSpec: {identity[1]} ({identity[0]}) cannot run without a cluster; a trial here is a {supported}"
+        )
     command = container.get("command") or []
     if not command:
         raise UserError(f"container {name}: has no command; the image's own is not known here, so write it out")
@@ -263,7 +273,9 @@ def _environment(document: StudyDocument, container: Mapping[str, Any], name: st
                 continue
             env[item["name"]] = _from_config_map(document, reference["name"], reference["key"], where)
         else:
-            raise UserError(f"{where}: valueFrom {', '.join(source)}: only configMapKeyRef can be resolved without a cluster")
+            raise UserError(
+                f"{where}: valueFrom {', '.join(source)}: only configMapKeyRef can be resolved without a cluster"
+            )
     return env
 
 
@@ -274,24 +286,29 @@ def _mounts(
     sources = {volume.get("name"): volume["configMap"] for volume in volumes if volume.get("configMap")}
     mounts: dict[str, dict[str, str]] = {}
     for mount in container.get("volumeMounts") or []:
-        source = sources.get(mount.get("name"))
-        if source is None:
+        if mount.get("name") not in sources:
             continue
-        data = document.config_maps.get(source.get("name"))
-        if data is None and not source.get("optional"):
-            raise UserError(f"volume {mount['name']}: {_absent(document, source.get('name'))}")
-        files = dict(data or {})
-        if source.get("items"):
-            missing = [item["key"] for item in source["items"] if item["key"] not in files]
-            if missing and not source.get("optional"):
-                raise UserError(f"volume {mount['name']}: ConfigMap {source['name']} has no key {missing[0]}; {suggestion(missing[0], files)}")
-            files = {item["path"]: files[item["key"]] for item in source["items"] if item["key"] in files}
+        files = _volume_files(document, sources[mount["name"]], f"volume {mount['name']}")
         directory = mount["mountPath"].rstrip("/") or "/"
         if mount.get("subPath"):  # one file, mounted under a name of its own
             directory, _, file_name = directory.rpartition("/")
             files = {file_name: files[mount["subPath"]]} if mount["subPath"] in files else {}
         mounts[directory] = {**mounts.get(directory, {}), **files}
     return mounts
+
+
+def _volume_files(document: StudyDocument, source: Mapping[str, Any], where: str) -> dict[str, str]:
+    name, optional = source.get("name"), source.get("optional")
+    data = document.config_maps.get(str(name))
+    if data is None and not optional:
+        raise UserError(f"{where}: {_absent(document, name)}")
+    files = dict(data or {})
+    if not source.get("items"):
+        return files
+    missing = [item["key"] for item in source["items"] if item["key"] not in files]
+    if missing and not optional:
+        raise UserError(f"{where}: ConfigMap {name} has no key {missing[0]}; {suggestion(missing[0], files)}")
+    return {item["path"]: files[item["key"]] for item in source["items"] if item["key"] in files}
 
 
 def _from_config_map(document: StudyDocument, name: str, key: str, where: str) -> str:

@@ -84,10 +84,8 @@ def _check_trial_parameters(
             yield f"{key}.name: ${{trialParameters.{name}}} is nowhere in the template; {hint}"
         if reference in references:
             yield f"{key}.reference: {reference} is referenced twice"
-        elif METADATA.search(reference):
-            yield from _check_metadata(document, reference, key)
-        elif reference not in parameters:
-            yield f"{key}.reference: {reference} is no parameter; {suggestion(reference, parameters)}"
+        else:
+            yield from _check_reference(document, reference, parameters, f"{key}.reference")
         names.add(name)
         references.add(reference)
     for unknown in sorted(placeholders - names):
@@ -95,14 +93,17 @@ def _check_trial_parameters(
         yield f"{_KEY}: ${{trialParameters.{unknown}}} in the template is no trialParameter; {hint}"
     for index, unused in enumerate(parameters):
         if unused not in references:
-            yield f"spec.parameters[{index}]: no trialParameter refers to {unused}, and Katib creates no trial without it"
+            yield f"spec.parameters[{index}]: no trialParameter refers to {unused}, so Katib would create no trial"
 
 
-def _check_metadata(document: StudyDocument, reference: str, key: str) -> Iterator[str]:
-    try:
-        metadata_value(document, "trial", reference)
-    except UserError as error:
-        yield f"{key}.reference: {error.message}"
+def _check_reference(document: StudyDocument, reference: str, parameters: Mapping[str, Any], key: str) -> Iterator[str]:
+    if METADATA.search(reference):
+        try:
+            metadata_value(document, "trial", reference)
+        except UserError as error:
+            yield f"{key}: {error.message}"
+    elif reference not in parameters:
+        yield f"{key}: {reference} is no parameter; {suggestion(reference, parameters)}"
 
 
 def _check_filled(

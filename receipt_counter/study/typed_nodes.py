@@ -1,6 +1,6 @@
 """YAML nodes checked against the typed models of the Kubernetes API: every wrong field, with its line.
 
-The models drop unknown fields when they read, and the API server keeps Katib's unread: a misspelled one would be silent.
+The models drop unknown fields when they read and the API server keeps Katib's unread: misspelled ones would be silent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 
 def construct(node: yaml.Node) -> Any:
     """The Python value of a node."""
-    return KubernetesLoader("").construct_document(node)  # type: ignore[no-untyped-call]
+    return KubernetesLoader("").construct_document(node)
 
 
 def entries(node: yaml.MappingNode) -> dict[str, yaml.Node]:
@@ -103,7 +103,7 @@ class NodeChecker:
         if not isinstance(node, yaml.MappingNode):
             self.problem(node, f"{name or 'the document'}: must be a mapping")
             return []
-        KubernetesLoader("").flatten_mapping(node)  # type: ignore[no-untyped-call]  # `<<: *anchor`
+        KubernetesLoader("").flatten_mapping(node)  # `<<: *anchor`
         pairs, lines = [], dict[str, int]()
         for key, value in node.value:
             if key.tag != "tag:yaml.org,2002:str":
@@ -117,7 +117,8 @@ class NodeChecker:
 
     def _check_value(self, node: yaml.Node, choices: list[Any], name: str) -> None:
         if not isinstance(node, yaml.ScalarNode):
-            self.problem(node, f"{name}: must be {_named(choices)}, not a {node.id}")
+            found = "list" if isinstance(node, yaml.SequenceNode) else "mapping"
+            self.problem(node, f"{name}: must be {_named(choices)}, not a {found}")
             return
         value = construct(node)
         if isinstance(value, float) and not math.isfinite(value):
