@@ -1,8 +1,8 @@
 """What becomes of a trial's command when Katib wraps it to collect metrics (kubeflow/katib, webhook pod/utils.go).
 
 With the collectors StdOut, File and TensorFlowEvent the command and args are joined by single spaces, unquoted, and
-given to `sh -c` with ` 1>FILE 2>&1 && echo completed > ...` behind (the redirection for StdOut only). If the first two are
-`sh -c` or `bash -c` themselves, only the rest is joined, and the same is put behind it.
+given to `sh -c`; behind them stands ` 1>FILE 2>&1 && echo completed > ...` (the redirection for StdOut only). If the
+first two are `sh -c` or `bash -c` themselves, only the rest is joined, with the same behind it.
 """
 
 from __future__ import annotations
