@@ -1,11 +1,14 @@
-"""The batch/v1 Job as far as Katib's package does not model it: JobSpec (Kubernetes API reference, batch/v1)."""
+"""What a trial can be, as far as Katib's package does not model it.
+
+Fields: Kubernetes API reference, batch/v1; kubeflow/trainer, pkg/apis/trainer/v1alpha1/trainjob_types.go.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from kubeflow_katib_api import models
-from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 
 class JobSpec(BaseModel):
@@ -37,3 +40,54 @@ class Job(BaseModel):
     metadata: models.IoK8sApimachineryPkgApisMetaV1ObjectMeta | None = None
     spec: JobSpec
     status: dict[str, Any] | None = None
+
+
+class Trainer(BaseModel):
+    """What a TrainJob says of its training container."""
+
+    model_config = ConfigDict(extra="allow")  # an alpha API: it may have fields that are newer than this
+
+    args: list[StrictStr] | None = None
+    command: list[StrictStr] | None = None
+    env: list[models.IoK8sApiCoreV1EnvVar] | None = None
+    image: StrictStr | None = None
+    num_nodes: StrictInt | None = Field(None, alias="numNodes")
+    num_proc_per_node: models.IoK8sApimachineryPkgUtilIntstrIntOrString | None = Field(None, alias="numProcPerNode")
+    resources_per_node: models.IoK8sApiCoreV1ResourceRequirements | None = Field(None, alias="resourcesPerNode")
+
+
+class TrainJobSpec(BaseModel):
+    """Fields of a TrainJob's spec that every version has."""
+
+    model_config = ConfigDict(extra="allow")
+
+    initializer: dict[str, Any] | None = None
+    runtime_ref: dict[str, Any] = Field(alias="runtimeRef")
+    suspend: StrictBool | None = None
+    trainer: Trainer | None = None
+
+
+class TrainJob(BaseModel):
+    """A TrainJob as a trial's template writes it."""
+
+    api_version: StrictStr = Field(alias="apiVersion")
+    kind: StrictStr
+    metadata: models.IoK8sApimachineryPkgApisMetaV1ObjectMeta | None = None
+    spec: TrainJobSpec
+    status: dict[str, Any] | None = None
+
+
+class OtherObject(BaseModel):
+    """Any other Kubernetes object."""
+
+    model_config = ConfigDict(extra="allow")
+
+    api_version: StrictStr | None = Field(None, alias="apiVersion")
+    kind: StrictStr | None = None
+    metadata: models.IoK8sApimachineryPkgApisMetaV1ObjectMeta | None = None
+
+
+def trial_model(kind: str | None) -> type[BaseModel]:
+    """The model that a trial's manifest of some kind must fit."""
+    known: dict[str, type[BaseModel]] = {"Job": Job, "TrainJob": TrainJob}
+    return known.get(str(kind), OtherObject)

@@ -12,14 +12,13 @@ from kubeflow_katib_api import models
 
 from receipt_counter.config.source import compose_yaml
 from receipt_counter.errors import UserError, suggestion
-from receipt_counter.study.job import Job
+from receipt_counter.study.job import trial_model
 from receipt_counter.study.kubernetes_yaml import KubernetesLoader
-from receipt_counter.study.template import DEFAULT_NAMESPACE, JOB
-from receipt_counter.study.typed_nodes import NodeChecker, construct, entries, require_trees
+from receipt_counter.study.template import DEFAULT_NAMESPACE
+from receipt_counter.study.typed_nodes import NULL, NodeChecker, construct, entries, require_trees
 
 EXPERIMENT = ("kubeflow.org/v1beta1", "Experiment")
 CONFIG_MAP = ("v1", "ConfigMap")
-_NULL = "tag:yaml.org,2002:null"
 _ARCHITECTURE_SEARCH = ("enas", "darts")
 
 
@@ -38,7 +37,7 @@ def read_objects(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]
     Raises:
         UserError: everything that is wrong with the file's form.
     """
-    roots = [node for node in compose_yaml(path, "study file", KubernetesLoader) if node.tag != _NULL]
+    roots = [node for node in compose_yaml(path, "study file", KubernetesLoader) if node.tag != NULL]
     checker = NodeChecker(str(path))
     if require_trees(roots, checker):
         objects = _sort(roots, checker)
@@ -106,7 +105,7 @@ def _check_config_map(node: yaml.MappingNode, checker: NodeChecker) -> None:
 def _check_experiment(node: yaml.MappingNode, checker: NodeChecker) -> None:
     checker.check(node, models.V1beta1Experiment)
     nas = _below(node, "spec", "nasConfig")
-    if nas is not None and nas.tag != _NULL:
+    if nas is not None and nas.tag != NULL:
         checker.problem(nas, "spec.nasConfig: architecture search (NAS) is not supported; a study has spec.parameters")
     algorithm = _below(node, "spec", "algorithm", "algorithmName")
     if algorithm is not None and algorithm.value in _ARCHITECTURE_SEARCH:
@@ -114,8 +113,8 @@ def _check_experiment(node: yaml.MappingNode, checker: NodeChecker) -> None:
             algorithm, f"spec.algorithm.algorithmName: {algorithm.value} searches architectures (NAS); not supported"
         )
     trial = _below(node, "spec", "trialTemplate", "trialSpec")
-    if isinstance(trial, yaml.MappingNode) and _is_job(trial):
-        checker.check(trial, Job, "spec.trialTemplate.trialSpec")
+    if trial is not None:
+        checker.check(trial, trial_model(_scalar(trial, "kind")), "spec.trialTemplate.trialSpec")
 
 
 def _check_namespaces(objects: _Objects, checker: NodeChecker) -> None:
@@ -144,20 +143,26 @@ def _check_template_text(objects: _Objects, path: Path, checker: NodeChecker) ->
     text = _below(node, "data", str(key)) if node else None
     if text is None:
         return
-    source = f"{path}: ConfigMap {name}, {key}"
+    checker.problems += trial_problems(text.value, f"{path}: ConfigMap {name}, {key}")
+
+
+def trial_problems(text: str, source: str) -> list[str]:
+    """What is wrong with the form of a trial's manifest.
+
+    Args:
+        text: the manifest as YAML.
+        source: what it is, for messages.
+    """
     try:
-        template = yaml.compose(text.value, Loader=KubernetesLoader)
+        node = yaml.compose(text, Loader=KubernetesLoader)
     except yaml.YAMLError as error:
-        checker.problem(text, f"ConfigMap {name}, {key}: not valid YAML: {getattr(error, 'problem', error)}")
-        return
-    inside = NodeChecker(source)
-    if isinstance(template, yaml.MappingNode) and require_trees([template], inside) and _is_job(template):
-        inside.check(template, Job)
-    checker.problems += inside.problems
-
-
-def _is_job(node: yaml.MappingNode) -> bool:
-    return (_scalar(node, "apiVersion"), _scalar(node, "kind")) == JOB
+        return [f"{source}: not valid YAML: {getattr(error, 'problem', error)}"]
+    checker = NodeChecker(source)
+    if not isinstance(node, yaml.MappingNode):
+        return [f"{source}: must be a mapping"]
+    if require_trees([node], checker):
+        checker.check(node, trial_model(_scalar(node, "kind")))
+    return checker.problems
 
 
 def _below(node: yaml.Node, *keys: str) -> yaml.Node | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
 
 COLLECTORS = ("StdOut", "File", "TensorFlowEvent", "PrometheusMetric", "Custom", "Push")
-_METRIC_NAME = re.compile(r"[\w|-]+")
+_METRIC_NAME = re.compile(r"[\w|-]+", re.ASCII)
 _TWO_GROUPS = re.compile(r".*\(.*\).*\(.*\).*")
 _NOT_RE2 = re.compile(r"\(\?(?:[=!]|<[=!]|P=|>|\()|\\[1-9]")  # what Go's regular expressions do not have
 _NAME_LIMIT = 63  # of a Job's and a Service's name

@@ -59,7 +59,7 @@ class Parameter:
         if self.low is None or self.high is None:
             return len(self.values)
         if self.kind == "int":
-            return len(self._whole_numbers())
+            return max(0, (int(self.high) - int(self.low)) // int(self.step or 1) + 1)
         # Katib takes numpy.arange(min, max + step, step) and drops one value beyond max: the same arithmetic.
         count = math.ceil((self.high + self._step() - self.low) / self._step())
         return count - 1 if self._double(count - 1) > self.high else count

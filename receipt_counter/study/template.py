@@ -77,7 +77,7 @@ def render_trial(document: StudyDocument, trial_name: str, assignments: Mapping[
             f"{source}: ${{trialParameters.{missing[0]}}} is no trialParameter; {suggestion(missing[0], values)}"
         )
     manifest = fill(text, values, source, is_json=template.trial_spec is not None)
-    metadata = {**(manifest.get("metadata") or {}), "name": trial_name, "namespace": namespace(document)}
+    metadata = {**section(manifest, "metadata"), "name": trial_name, "namespace": namespace(document)}
     return {**manifest, "metadata": metadata}
 
 
@@ -160,8 +160,8 @@ def metadata_value(document: StudyDocument, trial_name: str, reference: str) -> 
     }
     if indexed is None and key in plain:
         return plain[key]
-    metadata = source.get("metadata") or {}
-    tables = {"Labels": metadata.get("labels") or {}, "Annotations": metadata.get("annotations") or {}}
+    metadata = section(source, "metadata")
+    tables = {"Labels": section(metadata, "labels"), "Annotations": section(metadata, "annotations")}
     if indexed is None or indexed[1] not in tables:
         choices = [*plain, "Labels[...]", "Annotations[...]"]
         raise UserError(f"{reference}: no such metadata of a trial; {suggestion(key, choices)}")
@@ -179,13 +179,26 @@ def _unfilled(document: StudyDocument) -> dict[str, Any]:
     return fill(text, {}, source, is_json=False)
 
 
+def replace(text: str, values: Mapping[str, str]) -> str:
+    """Put values for the placeholders of a text, all at once: a value that looks like one stays."""
+    return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
+
+
+def section(manifest: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """The mapping below some keys, empty where there is none."""
+    found: Any = manifest
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
 def fill(text: str, values: Mapping[str, str], source: str, *, is_json: bool) -> dict[str, Any]:
     """Replace placeholders in a template's text, then read it: a quote in a value can break it, as it does in Katib.
 
     Raises:
         UserError: the result is no mapping.
     """
-    replaced = PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
+    replaced = replace(text, values)
     try:
         manifest = json.loads(replaced) if is_json else kubernetes_yaml.parse(replaced)
     except (json.JSONDecodeError, yaml.YAMLError):
@@ -213,20 +226,19 @@ def primary_container(document: StudyDocument, manifest: Mapping[str, Any]) -> C
     """
     name = trial_template(document).primary_container_name or ""
     identity = (manifest.get("apiVersion"), manifest.get("kind"))
-    spec = manifest.get("spec") or {}
     volumes: list[dict[str, Any]] = []
     if identity == JOB:
-        pod = (spec.get("template") or {}).get("spec") or {}
+        pod = section(manifest, "spec", "template", "spec")
         volumes = pod.get("volumes") or []
-        containers = {item.get("name"): item for item in pod.get("containers") or []}
+        containers = {str(item.get("name")): item for item in pod.get("containers") or []}
         if name not in containers:
-            raise UserError(
-                f"spec.trialTemplate.primaryContainerName: {name}: no such container; {suggestion(name, containers)}"
-            )
-        container, resources = containers[name], containers[name].get("resources") or {}
+            hint = suggestion(name, containers)
+            raise UserError(f"spec.trialTemplate.primaryContainerName: {name}: no such container; {hint}")
+        container = containers[name]
+        limits = section(container, "resources", "limits")
     elif identity == TRAIN_JOB:
-        container = spec.get("trainer") or {}
-        resources = container.get("resourcesPerNode") or {}
+        container = section(manifest, "spec", "trainer")
+        limits = section(container, "resourcesPerNode", "limits")
     else:
         supported = " or ".join(f"{kind} ({version})" for version, kind in (JOB, TRAIN_JOB))
         raise UserError(
@@ -243,8 +255,15 @@ def primary_container(document: StudyDocument, manifest: Mapping[str, Any]) -> C
         env=env,
         working_dir=container.get("workingDir"),
         mounts=_mounts(document, container, volumes),
-        gpus=int((resources.get("limits") or {}).get(GPU, 0)),
+        gpus=_gpus(limits, name),
     )
+
+
+def _gpus(limits: Mapping[str, Any], name: str) -> int:
+    limit = str(limits.get(GPU, 0))
+    if not limit.isdigit():
+        raise UserError(f"container {name}: resources.limits: {GPU} is {limit!r}, must be a whole number")
+    return int(limit)
 
 
 def expand(text: str, env: Mapping[str, str]) -> str:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 from receipt_counter.errors import UserError, suggestion
 from receipt_counter.study.rules import wraps_command
 from receipt_counter.study.shell import wrapping_problem
-from receipt_counter.study.template import JOB, METADATA, PLACEHOLDER, TRAIN_JOB, fill, metadata_value, template_text
+from receipt_counter.study.template import (
+    JOB,
+    METADATA,
+    PLACEHOLDER,
+    TRAIN_JOB,
+    fill,
+    metadata_value,
+    replace,
+    section,
+    template_text,
+)
 
 if TYPE_CHECKING:
     from kubeflow_katib_api.models import V1beta1ParameterSpec, V1beta1TrialTemplate
@@ -113,6 +123,8 @@ def _check_filled(
     text: str,
     source: str,
 ) -> Iterator[str]:
+    from receipt_counter.study.reading import trial_problems  # it imports all models of Kubernetes
+
     is_json = template.trial_spec is not None
     samples = [*_samples(template, parameters)]
     for values in samples:
@@ -123,7 +135,11 @@ def _check_filled(
                 yield error.message
                 return
             if values is samples[0]:
-                yield from _check_manifest(manifest, template, source)
+                # Text of a ConfigMap can change its type: a bare ${trialParameters.rate} becomes a number.
+                problems = [] if is_json else trial_problems(replace(text, values), source)
+                yield from problems or _check_manifest(manifest, template, source)
+                if problems:
+                    return
     spec = document.experiment.spec
     assert spec is not None
     if wraps_command(spec):
@@ -147,7 +163,7 @@ def _samples(
 
 
 def _check_manifest(manifest: Mapping[str, Any], template: V1beta1TrialTemplate, source: str) -> Iterator[str]:
-    metadata = manifest.get("metadata") or {}
+    metadata = section(manifest, "metadata")
     for name in ("name", "namespace"):
         if metadata.get(name):
             yield f"{source}: metadata.{name} must be left out: Katib sets it"
@@ -159,7 +175,7 @@ def _check_manifest(manifest: Mapping[str, Any], template: V1beta1TrialTemplate,
             yield f"{source}: apiVersion {manifest['apiVersion']} of a {kind} must be {version}"
     if manifest.get("kind") != JOB[1]:
         return
-    pod = ((manifest.get("spec") or {}).get("template") or {}).get("spec") or {}
+    pod = section(manifest, "spec", "template", "spec")
     names = [str(container.get("name")) for container in pod.get("containers") or []]
     primary = template.primary_container_name
     if primary and primary not in names:
@@ -173,11 +189,10 @@ def _check_manifest(manifest: Mapping[str, Any], template: V1beta1TrialTemplate,
 def _check_command(
     unfilled: Mapping[str, Any], template: V1beta1TrialTemplate, samples: list[dict[str, str]], source: str
 ) -> Iterator[str]:
-    spec = unfilled.get("spec") or {}
     if unfilled.get("kind") == TRAIN_JOB[1]:
-        containers = [{**(spec.get("trainer") or {}), "name": template.primary_container_name}]
+        containers = [{**section(unfilled, "spec", "trainer"), "name": template.primary_container_name}]
     elif unfilled.get("kind") == JOB[1]:
-        containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+        containers = section(unfilled, "spec", "template", "spec").get("containers") or []
     else:
         containers = []
     for container in containers:
@@ -187,7 +202,7 @@ def _check_command(
         variables = [str(item.get("name")) for item in container.get("env") or []]
         reported = set()
         for values in samples:
-            filled = [PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), token) for token in tokens]  # noqa: B023
+            filled = [replace(token, values) for token in tokens]
             problem = wrapping_problem(filled, variables)
             if problem and problem not in reported:
                 reported.add(problem)

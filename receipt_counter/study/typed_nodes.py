@@ -13,8 +13,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
-from receipt_counter.errors import suggestion
+from receipt_counter.errors import nearest, suggestion
 from receipt_counter.study.kubernetes_yaml import KubernetesLoader
+
+NULL = "tag:yaml.org,2002:null"
 
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", datetime.datetime: "a time"}
 
@@ -53,7 +55,7 @@ class NodeChecker:
             name: dotted name of the node, for messages.
         """
         choices = _alternatives(expected)
-        if node.tag == "tag:yaml.org,2002:null" or Any in choices or object in choices:
+        if node.tag == NULL or Any in choices or object in choices:
             self._check_free(node, name)
         elif len(choices) == 1 and isinstance(choices[0], type) and issubclass(choices[0], BaseModel):
             self._check_model(node, choices[0], name)
@@ -72,11 +74,13 @@ class NodeChecker:
         for key, key_node, value in self._pairs(node, name):
             if key in fields:
                 self.check(value, fields[key].annotation, _join(name, key))
+            elif model.model_config.get("extra") == "allow" and nearest(key, fields, cutoff=0.8) is None:
+                self._check_free(value, _join(name, key))
             else:
                 self.problem(key_node, f"{_join(name, key)}: unknown field; {suggestion(key, fields)}")
         if isinstance(node, yaml.MappingNode):
             for key, field in fields.items():
-                if field.is_required() and key not in entries(node):
+                if field.is_required() and (key not in entries(node) or entries(node)[key].tag == NULL):
                     self.problem(node, f"{_join(name, key)}: is missing")
 
     def _check_list(self, node: yaml.Node, item: Any, name: str) -> None:
@@ -84,11 +88,17 @@ class NodeChecker:
             self.problem(node, f"{name}: must be a list")
             return
         for index, value in enumerate(node.value):
-            self.check(value, item, f"{name}[{index}]")
+            self._check_present(value, item, f"{name}[{index}]")
 
     def _check_mapping(self, node: yaml.Node, item: Any, name: str) -> None:
         for key, _, value in self._pairs(node, name):
-            self.check(value, item, f"{name}[{key}]")
+            self._check_present(value, item, f"{name}[{key}]")
+
+    def _check_present(self, node: yaml.Node, expected: Any, name: str) -> None:
+        if node.tag == NULL and expected is not Any:
+            self.problem(node, f"{name}: is empty")
+        else:
+            self.check(node, expected, name)
 
     def _check_free(self, node: yaml.Node, name: str) -> None:
         """Whatever is inside: only what JSON cannot hold is wrong."""

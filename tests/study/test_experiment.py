@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from receipt_counter.errors import UserError
 from receipt_counter.study import kubernetes_yaml
 from receipt_counter.study.defaults import with_defaults
 from receipt_counter.study.experiment import StudyDocument, check, read_document, write_document
+from receipt_counter.study.template import primary_container, render_trial
 from tests.study.documents import GOOD, JSON_FILE, config_map, experiment, job, read, template
 
 
@@ -87,7 +89,11 @@ BAD_FORM = {
     "architecture search algorithm": (HEAD + "  algorithm: {algorithmName: enas}\n", "enas searches architectures"),
     "misspelled command": (
         JOB_HEAD + "          spec:\n            containers:\n            - {name: a, comand: [b]}\n",
-        "study.yaml:13: spec.trialTemplate.trialSpec.spec.template.spec.containers[0].comand: unknown field; did you mean",
+        "study.yaml:13: spec.trialTemplate.trialSpec.spec.template.spec.containers[0].comand: unknown field; did",
+    ),
+    "misspelled in a TrainJob": (
+        HEAD + "  trialTemplate:\n    trialSpec: {kind: TrainJob, spec: {trainer: {comand: [a], newer: 1}}}\n",
+        "trialSpec.spec.trainer.comand: unknown field; did you mean 'command'?",
     ),
     "misspelled restartPolicy": (
         JOB_HEAD + "          spec: {containers: [{name: a}], restartpolicy: Never}\n",
@@ -280,3 +286,31 @@ def test_any_parameters_and_config_maps_survive_writing(
 
     assert read_document(path) == document
     check(document)  # whatever it finds, it finds without a traceback
+
+
+_PARTS = st.sampled_from([None, {}, [], "", "x", "${trialParameters.rate}", 0, -1, 2.5, True, {"a": "b"}, ["a"], [{}]])
+
+
+@settings(max_examples=150, deadline=None)
+@given(name=st.sampled_from(sorted(GOOD)), place=st.integers(0, 200), part=_PARTS)
+def test_no_damage_to_a_study_makes_a_traceback(
+    name: str, place: int, part: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    objects = json.loads(json.dumps(GOOD[name]))
+    spots = list(_spots(objects))
+    holder, key = spots[place % len(spots)]
+    holder[key] = part
+    try:
+        document = read(tmp_path_factory.getbasetemp(), *(item for item in objects if isinstance(item, dict)))
+        if not check(document):
+            values = {item.name: "1" for item in document.experiment.spec.parameters}
+            primary_container(document, render_trial(document, "t", values))
+    except UserError:
+        pass
+
+
+def _spots(holder: Any) -> Iterator[tuple[Any, Any]]:
+    for key, value in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+        yield holder, key
+        if isinstance(value, dict | list):
+            yield from _spots(value)
