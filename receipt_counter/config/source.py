@@ -41,23 +41,43 @@ def read_yaml(path: Path) -> list[Setting]:
     Raises:
         UserError: absent, unreadable, not YAML, empty, or not a mapping.
     """
+    nodes = compose_yaml(path, "config file")
+    if not nodes:
+        raise UserError(f"{path}: the config file is empty; leave --config out to use the defaults")
+    if len(nodes) > 1:
+        raise UserError(f"{path}:{nodes[1].start_mark.line + 1}: a second YAML document begins; a config file is one")
+    node = nodes[0]
+    if not isinstance(node, yaml.MappingNode) or not node.value:
+        raise UserError(f"{path}: the top level must be a mapping such as 'training: {{epochs: 3}}'")
+    return list(_walk(node, "", path))
+
+
+def compose_yaml(path: Path, kind: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> list[yaml.Node]:
+    """Read a YAML file as nodes, which know their lines.
+
+    Args:
+        path: the file.
+        kind: what it is, for messages ("config file").
+        loader: resolves the types of plain scalars.
+
+    Returns:
+        The root of each document.
+
+    Raises:
+        UserError: absent, unreadable, or not YAML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such config file") from None
+        raise UserError(f"{path}: no such {kind}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read the config file: {error}") from None
+        raise UserError(f"{path}: cannot read the {kind}: {error}") from None
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return list(yaml.compose_all(text, Loader=loader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    if node is None:
-        raise UserError(f"{path}: the config file is empty; leave --config out to use the defaults")
-    if not isinstance(node, yaml.MappingNode) or not node.value:
-        raise UserError(f"{path}: the top level must be a mapping such as 'training: {{epochs: 3}}'")
-    return list(_walk(node, "", path))
 
 
 def _walk(node: yaml.MappingNode, prefix: str, path: Path) -> Iterator[Setting]:

@@ -1,0 +1,1 @@
+"""Studies: the Katib Experiment as their one spec."""

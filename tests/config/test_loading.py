@@ -112,6 +112,7 @@ REFUSED = {
     "written twice": ("seed: 1\nseed: 2", ["seed is written twice (first at"]),
     "empty file": ("# nothing\n", ["the config file is empty"]),
     "a list": ("- 1", ["the top level must be a mapping"]),
+    "two documents": ("seed: 1\n---\nseed: 2\n", ["mine.yaml:3: a second YAML document begins"]),
     "no YAML": ("training: [", ["mine.yaml:", "not valid YAML"]),
     "lengths differ": ("model: {classifier: {hidden: [8]}}", ["model.classifier.dropout"]),
     "stages out of order": ("training: {three_stage: {stage3: {start_epoch: 1}}}", ["is before stage 2's"]),
