@@ -1,0 +1,1 @@
+"""Studies: what is tried, how it is compared, and how sure one can be of the answer."""
