@@ -31,31 +31,33 @@ class Comparison:
     metrics: dict[str, Effect]
     slices: dict[tuple[str, str], Effect]
 
-    def better(self, alpha: float = 1 - LEVEL) -> list[str]:
+    @property
+    def better(self) -> list[str]:
         """Metrics in which the candidate is significantly better."""
-        return [metric for metric, effect in self.metrics.items() if _significant(effect, alpha) and _gain(metric, effect)]
+        return [metric for metric, effect in self.metrics.items() if verdict(metric, effect) == "better"]
 
-    def worse(self, alpha: float = 1 - LEVEL) -> list[str]:
+    @property
+    def worse(self) -> list[str]:
         """Metrics in which the candidate is significantly worse."""
-        return [
-            metric for metric, effect in self.metrics.items() if _significant(effect, alpha) and not _gain(metric, effect)
-        ]
+        return [metric for metric, effect in self.metrics.items() if verdict(metric, effect) == "worse"]
 
-    def worse_slices(self, alpha: float = 1 - LEVEL) -> list[tuple[str, str]]:
+    @property
+    def worse_slices(self) -> list[tuple[str, str]]:
         """(metric, slice) in which the candidate is significantly worse."""
-        return [
-            (metric, name)
-            for (metric, name), effect in self.slices.items()
-            if _significant(effect, alpha) and not _gain(metric, effect)
-        ]
+        return [key for key, effect in self.slices.items() if verdict(key[0], effect) == "worse"]
 
 
-def _significant(effect: Effect, alpha: float) -> bool:
-    return (effect.p if effect.p_holm is None else effect.p_holm) < alpha
+def verdict(metric: str, effect: Effect, alpha: float = 1 - LEVEL) -> str:
+    """ "better", "worse" or "undecided": after Holm's correction where there was one.
 
-
-def _gain(metric: str, effect: Effect) -> bool:
-    return (effect.effect < 0) == (metric in LOWER_IS_BETTER)
+    Args:
+        metric: decides which direction is good.
+        effect: candidate minus baseline.
+        alpha: of the test.
+    """
+    if (effect.p if effect.p_holm is None else effect.p_holm) >= alpha:
+        return "undecided"
+    return "better" if (effect.effect < 0) == (metric in LOWER_IS_BETTER) else "worse"
 
 
 def compare_models(
@@ -84,17 +86,16 @@ def compare_models(
         )
     runs = aligned_runs([*baseline, *candidate])
     before, after = runs[: len(baseline)], runs[len(baseline) :]
-    slices = {
-        (metric, name): metric_effect(
-            [run.select(rows) for run in before], [run.select(rows) for run in after], metric
-        )
-        for name, rows in _slices(before[0]).items()
-        if len(rows) >= max(least, 2)
-        for metric in SLICE_METRICS
-    }
-    return Comparison(
-        with_holm({metric: metric_effect(before, after, metric) for metric in metrics}), with_holm(slices)
-    )
+    slices: dict[tuple[str, str], Effect] = {}
+    for name, rows in _slices(before[0]).items():
+        if len(rows) < max(least, 2):
+            continue
+        old, new = ([run.select(rows) for run in side] for side in (before, after))
+        for metric in SLICE_METRICS:
+            if all(metric in run.scores for run in (*old, *new)):  # where nothing is asked there are no answers
+                slices[metric, name] = metric_effect(old, new, metric)
+    effects = {metric: metric_effect(before, after, metric) for metric in metrics}
+    return Comparison(with_holm(effects), with_holm(slices))
 
 
 def metric_effect(baseline: Sequence[EvaluatedRun], candidate: Sequence[EvaluatedRun], metric: str) -> Effect:
@@ -126,7 +127,9 @@ def aligned_runs(predictions: Sequence[Path]) -> list[EvaluatedRun]:
     return aligned
 
 
-def _difference(path: Path, first: dict[str, tuple[object, ...]], other_path: Path, other: dict[str, tuple[object, ...]]) -> str:
+def _difference(
+    path: Path, first: dict[str, tuple[object, ...]], other_path: Path, other: dict[str, tuple[object, ...]]
+) -> str:
     head = f"{path} and {other_path} were not evaluated on the same images, so they cannot be compared"
     missing, added = sorted(first.keys() - other.keys()), sorted(other.keys() - first.keys())
     if missing or added:

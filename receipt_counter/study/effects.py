@@ -80,8 +80,8 @@ class MeanSquares:
 
     Attributes:
         mean: of all differences.
-        seed, image, residual: mean squares with S - 1, N - 1 and (S - 1)(N - 1) degrees of freedom. With one seed, image
-            is the variance over images and the other two are 0.
+        seed, image, residual: mean squares with S - 1, N - 1 and (S - 1)(N - 1) degrees of freedom. With one seed,
+            image is the variance over images and the other two are 0.
     """
 
     mean: Array
@@ -271,7 +271,9 @@ def interaction_effect(cells: Mapping[tuple[Hashable, Hashable], Array], level: 
     """
     first, second = (list(dict.fromkeys(cell[factor] for cell in cells)) for factor in (0, 1))
     if len(first) != 2 or len(second) != 2 or len(cells) != 4:
-        raise UserError(f"an interaction needs 2 x 2 cells, found {len(first)} x {len(second)} with {len(cells)} filled")
+        raise UserError(
+            f"an interaction needs 2 x 2 cells, found {len(first)} x {len(second)} with {len(cells)} filled"
+        )
     signs = (-1.0, 1.0)
     weights = {(a, b): signs[i] * signs[j] for i, a in enumerate(first) for j, b in enumerate(second)}
     return contrast_effect(cells, weights, level)

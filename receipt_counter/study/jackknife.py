@@ -1,8 +1,9 @@
-"""Figures of a whole split (BLEU-4, macro F1, calibration error) as a mean over images, so that they pair like any other.
+"""Figures of a whole split (BLEU-4, macro F1, calibration error) as means over images, paired like any other score.
 
-The jackknife's pseudo-value of image i is N figure - (N - 1) figure without i (Tukey 1958; Efron 1982, "The jackknife, the
-bootstrap and other resampling plans", section 3). For a mean over images it is the image's own score; for a smooth
-function of sums over images it is the image's influence to first order, and its variance over images is the figure's.
+The jackknife's pseudo-value of image i is N figure - (N - 1) figure without i (Tukey 1958; Efron 1982, "The jackknife,
+the bootstrap and other resampling plans", section 3). For a mean over images it is the image's own score; for a smooth
+function of sums over images it is the image's influence to first order, so crossed with seeds it can be treated as
+a score.
 """
 
 from __future__ import annotations
