@@ -33,6 +33,7 @@ Array = NDArray[np.float64]
 K = TypeVar("K", bound=Hashable)
 
 LEVEL = 0.95
+DECIMALS = 9  # computed scores that differ by rounding errors only are equal
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,8 @@ def contrast_effect(cells: Mapping[K, Array], weights: Mapping[K, float], level:
     shapes = {np.shape(cells[name]) for name in weights}
     if len(shapes) != 1:
         raise UserError(f"cells of different seeds x images cannot be compared: {sorted(map(str, shapes))}")
-    return paired_effect(np.sum([weight * np.asarray(cells[name]) for name, weight in weights.items()], axis=0), level)
+    combined = np.sum([weight * np.asarray(cells[name]) for name, weight in weights.items()], axis=0)
+    return paired_effect(np.round(combined, DECIMALS), level)
 
 
 def interaction_effect(cells: Mapping[tuple[Hashable, Hashable], Array], level: float = LEVEL) -> Effect:

@@ -15,9 +15,7 @@ import numpy as np
 from receipt_counter.errors import UserError, suggestion
 from receipt_counter.evaluation.bootstrap import Array, Figures, ImageStatistics
 from receipt_counter.evaluation.metrics import all_figures
-from receipt_counter.study.effects import LEVEL, Effect, paired_effect
-
-_DECIMALS = 9  # pseudo-values that differ by rounding errors only are equal
+from receipt_counter.study.effects import DECIMALS, LEVEL, Effect, paired_effect
 
 
 def image_contributions(statistics: ImageStatistics, figures: Figures = all_figures) -> dict[str, Array]:
@@ -36,7 +34,7 @@ def image_contributions(statistics: ImageStatistics, figures: Figures = all_figu
     for name, value in whole.items():
         influence = (statistics.images - 1) * (without[name].mean() - without[name])
         if np.isfinite(value[0]) and np.isfinite(influence).all():
-            contributions[name] = np.round(value[0] + influence, _DECIMALS)
+            contributions[name] = np.round(value[0] + influence, DECIMALS)
     return contributions
 
 
