@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -255,7 +256,7 @@ def measure_family(
     return family_error(p, 0), family_error(p, VARIATIONS // 2)
 
 
-def corpus_statistics(right: Array, label: Array, confidence: Array) -> ImageStatistics:
+def corpus_statistics(right: Array, label: NDArray[np.intp], confidence: Array) -> ImageStatistics:
     """Images of three classes, each with one sentence of 8 words of which a mistake changes one."""
     images = len(right)
     predicted = np.where(right > 0, label, (label + 1) % 3).astype(int)
@@ -284,11 +285,11 @@ def corpus_pair(
     generator: np.random.Generator, seeds: int, images: int, latent: Latent
 ) -> tuple[list[ImageStatistics], list[ImageStatistics]]:
     """Baseline and variation of one study, a list over seeds each."""
-    label = generator.choice(3, images, p=(0.2, 0.3, 0.5))
+    label = generator.choice(3, images, p=(0.2, 0.3, 0.5)).astype(np.intp)
     sides = []
     for right in binary_pair(latent, generator, (1, seeds, images)):
         confidence = np.clip(0.75 + 0.2 * generator.random((seeds, images)) * (0.5 + right[0]), 0, 1)
-        sides.append([corpus_statistics(*row) for row in zip(right[0], [label] * seeds, confidence, strict=True)])
+        sides.append([corpus_statistics(right[0][seed], label, confidence[seed]) for seed in range(seeds)])
     return sides[0], sides[1]
 
 
