@@ -205,6 +205,8 @@ def variance_components(differences: Array) -> Components:
 def paired_effect(differences: Array, level: float = LEVEL) -> Effect:
     """The mean difference with an interval for other seeds and other images; for other images only where S is 1.
 
+    With one seed and 0/1 scores of which fewer than about ten differ, the interval is too short (p-values are not: k
+    images that differ cannot give less than a sign test in which all agree).
     Differences that are all 0 give effect 0, interval [0, 0] and p 1. Equal differences other than 0 leave no
     variance to estimate: the interval has no width and p is that of a sign test over the images.
 

@@ -12,12 +12,20 @@ from typing import Any
 import numpy as np
 
 from receipt_counter.errors import UserError, suggestion
-from receipt_counter.evaluation.bootstrap import Array, ImageStatistics
+from receipt_counter.evaluation.bootstrap import Array, ImageStatistics, Sums
+from receipt_counter.evaluation.metrics import all_figures
 from receipt_counter.evaluation.statistics import Prediction, statistics_of
 from receipt_counter.study.jackknife import image_contributions
 
 LOWER_IS_BETTER = frozenset(
-    {"cls_loss", "classification_ece", "classification_off_by_one", "generation_perplexity", "seconds_per_image"}
+    {
+        "cls_loss",
+        "lm_loss",
+        "classification_ece",
+        "classification_off_by_one",
+        "generation_perplexity",
+        "seconds_per_image",
+    }
 )
 
 _NEEDED = ("id", "count", "label", "predicted", "probabilities")
@@ -56,7 +64,7 @@ class EvaluatedRun:
         """What each image contributes to each figure, {metric: [images]}; the mean over images is the figure."""
         true = [line["probabilities"][line["label"]] for line in self.predictions]
         return {
-            **image_contributions(self.statistics),
+            **image_contributions(self.statistics, _figures),
             "cls_loss": -np.log(np.maximum(np.array(true, dtype=np.float64), _LEAST_PROBABILITY)),
         }
 
@@ -73,6 +81,12 @@ class EvaluatedRun:
     def select(self, rows: Sequence[int]) -> EvaluatedRun:
         """The same run on some of the images, by their position."""
         return EvaluatedRun(self.path, [self.predictions[row] for row in rows], self.statistics.select(rows))
+
+
+def _figures(sums: Sums) -> dict[str, Array]:
+    """Every figure, and the language loss: the mean negative log-likelihood of an answer token."""
+    figures = all_figures(sums)
+    return {**figures, "lm_loss": np.log(figures["generation_perplexity"])}
 
 
 def read_run(predictions: Path) -> EvaluatedRun:
@@ -111,8 +125,8 @@ def per_image_scores(predictions: Path, metric: str) -> tuple[list[str], Array]:
     """One metric's score of each image; their mean is the metric as metrics.json has it.
 
     For counting accuracy that is 0 or 1, for answer accuracy the mean over the image's questions (weighted where images
-    have different numbers of questions), for `cls_loss` the cross-entropy of the count, for BLEU and other figures of
-    the whole split the image's contribution by the jackknife.
+    have different numbers of questions), for `cls_loss` the cross-entropy of the count, for BLEU, `lm_loss` (mean over
+    answer tokens) and other figures of the whole split the image's contribution by the jackknife.
 
     Args:
         predictions: a predictions.jsonl.

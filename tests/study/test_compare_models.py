@@ -62,6 +62,8 @@ def test_scores_of_means_are_the_images_own(tmp_path):
     assert per_image_scores(path, "classification_accuracy")[1].tolist() == right
     answered = [np.mean([answer["correct"] for answer in line["answers"]]) for line in lines]
     assert per_image_scores(path, "answer_accuracy")[1] == pytest.approx(answered, abs=1e-8)
+    tokens = np.sum([line["nll"] for line in lines]) / np.sum([line["answer_tokens"] for line in lines])
+    assert per_image_scores(path, "lm_loss")[1].mean() == pytest.approx(tokens)
     loss = [-np.log(max(line["probabilities"][line["label"]], 5e-7)) for line in lines]
     assert per_image_scores(path, "cls_loss")[1] == pytest.approx(loss)
 

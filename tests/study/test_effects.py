@@ -177,9 +177,9 @@ def test_holm_corrects_the_whole_family():
 
 
 def test_the_benchmarks_holm_is_statsmodels():
-    p = np.random.default_rng(0).random((300, VARIATIONS, METRICS)) ** 4
+    p = np.random.default_rng(0).random((25, VARIATIONS, METRICS)) ** 2
     expected = [multipletests(family.ravel(), method="holm")[0].any() for family in p]
-    assert family_error(p, 0) == np.mean(expected)
+    assert 0.2 < family_error(p, 0) == np.mean(expected) < 0.8
 
 
 @pytest.mark.parametrize("seeds", [3, 10])
