@@ -1,1 +1,1 @@
-"""Studies: the Katib Experiment as their one spec."""
+"""Studies: planned sets of trials, and what they found."""

@@ -113,10 +113,10 @@ class _Pair:
         for name, members in sorted(rows.items()):
             if len(members) < SLICE_IMAGES:
                 continue
-            sides = [[run.select(members) for run in side] for side in (self.before, self.after)]
+            before, after = ([run.select(members) for run in side] for side in (self.before, self.after))
             for metric in SLICE_METRICS:
-                if all(metric in run.scores for side in sides for run in side):
-                    found[name, metric] = metric_effect(*sides, metric)
+                if all(metric in run.scores for run in (*before, *after)):
+                    found[name, metric] = metric_effect(before, after, metric)
         nested: dict[str, dict[str, Any]] = {}
         for (name, metric), effect in with_holm(found).items():
             nested.setdefault(name, {})[metric] = _effect(metric, effect)

@@ -12,10 +12,10 @@ from kubeflow_katib_api import models
 
 from receipt_counter.config.source import compose_yaml
 from receipt_counter.errors import UserError, suggestion
-from receipt_counter.study.job import trial_model
-from receipt_counter.study.kubernetes_yaml import KubernetesLoader
-from receipt_counter.study.template import DEFAULT_NAMESPACE
-from receipt_counter.study.typed_nodes import NULL, NodeChecker, construct, entries, require_trees
+from receipt_counter.katib.job import trial_model
+from receipt_counter.katib.kubernetes_yaml import KubernetesLoader
+from receipt_counter.katib.template import DEFAULT_NAMESPACE
+from receipt_counter.katib.typed_nodes import NULL, NodeChecker, construct, entries, require_trees
 
 EXPERIMENT = ("kubeflow.org/v1beta1", "Experiment")
 CONFIG_MAP = ("v1", "ConfigMap")

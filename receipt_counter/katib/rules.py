@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from receipt_counter.errors import suggestion
-from receipt_counter.study import algorithms
-from receipt_counter.study.defaults import DEFAULT_FILTER
-from receipt_counter.study.shell import WRAPPING_COLLECTORS
-from receipt_counter.study.space import DISTRIBUTIONS, KINDS, search_space
+from receipt_counter.katib import algorithms
+from receipt_counter.katib.defaults import DEFAULT_FILTER
+from receipt_counter.katib.shell import WRAPPING_COLLECTORS
+from receipt_counter.katib.space import DISTRIBUTIONS, KINDS, search_space
 
 if TYPE_CHECKING:
     from kubeflow_katib_api.models import (

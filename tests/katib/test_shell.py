@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_counter.study.shell import wrapping_problem
+from receipt_counter.katib.shell import wrapping_problem
 
 REFUSED = {
     "spaces": (["a", "--x=b c"], 1, "split at its spaces"),

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from receipt_counter.errors import UserError, suggestion
-from receipt_counter.study import kubernetes_yaml
+from receipt_counter.katib import kubernetes_yaml
 
 if TYPE_CHECKING:
     from kubeflow_katib_api.models import V1beta1TrialTemplate
 
-    from receipt_counter.study.experiment import StudyDocument
+    from receipt_counter.katib.experiment import StudyDocument
 
 PLACEHOLDER = re.compile(r"\$\{trialParameters\.(.+?)\}")
 METADATA = re.compile(r"\$\{trialSpec\.(.+?)\}")

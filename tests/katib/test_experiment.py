@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from kubeflow_katib_api.models import V1beta1Experiment
 
 from receipt_counter.errors import UserError
-from receipt_counter.study import kubernetes_yaml
-from receipt_counter.study.defaults import with_defaults
-from receipt_counter.study.experiment import StudyDocument, check, read_document, write_document
-from receipt_counter.study.template import primary_container, render_trial
-from tests.study.documents import GOOD, JSON_FILE, config_map, experiment, job, read, template
+from receipt_counter.katib import kubernetes_yaml
+from receipt_counter.katib.defaults import with_defaults
+from receipt_counter.katib.experiment import StudyDocument, check, read_document, write_document
+from receipt_counter.katib.template import primary_container, render_trial
+from tests.katib.documents import GOOD, JSON_FILE, config_map, experiment, job, read, template
 
 
 @pytest.mark.parametrize("name", GOOD)

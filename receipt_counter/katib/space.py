@@ -82,7 +82,7 @@ class Parameter:
 
 
 def search_space(experiment: V1beta1Experiment) -> tuple[Parameter, ...]:
-    """The parameters of an Experiment without mistakes (`receipt_counter.study.experiment.check`), in its order."""
+    """The parameters of an Experiment without mistakes (`receipt_counter.katib.experiment.check`), in its order."""
     specification = experiment.spec
     return tuple(_parameter(item) for item in (specification.parameters or [])) if specification else ()
 

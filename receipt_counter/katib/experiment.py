@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from receipt_counter.katib import kubernetes_yaml
+from receipt_counter.katib.defaults import with_defaults
 from receipt_counter.storage.files import write_atomic
-from receipt_counter.study import kubernetes_yaml
-from receipt_counter.study.defaults import with_defaults
 
 if TYPE_CHECKING:
     from kubeflow_katib_api.models import V1beta1Experiment
@@ -64,7 +64,7 @@ def read_document(path: Path) -> StudyDocument:
     """
     from kubeflow_katib_api.models import V1beta1Experiment
 
-    from receipt_counter.study.reading import read_objects
+    from receipt_counter.katib.reading import read_objects
 
     plain, config_maps = read_objects(path)
     experiment = V1beta1Experiment.from_dict(plain)
@@ -112,8 +112,8 @@ def check(document: StudyDocument) -> list[str]:
     Returns:
         The problems; none means that Katib runs it.
     """
-    from receipt_counter.study.rules import check_spec
-    from receipt_counter.study.trial_rules import check_template
+    from receipt_counter.katib.rules import check_spec
+    from receipt_counter.katib.trial_rules import check_template
 
     if document.experiment.spec is None:
         return ["spec: is missing"]

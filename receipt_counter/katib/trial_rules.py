@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from receipt_counter.errors import UserError, suggestion
-from receipt_counter.study.rules import wraps_command
-from receipt_counter.study.shell import wrapping_problem
-from receipt_counter.study.template import (
+from receipt_counter.katib.rules import wraps_command
+from receipt_counter.katib.shell import wrapping_problem
+from receipt_counter.katib.template import (
     JOB,
     METADATA,
     PLACEHOLDER,
@@ -25,7 +25,7 @@ from receipt_counter.study.template import (
 if TYPE_CHECKING:
     from kubeflow_katib_api.models import V1beta1ParameterSpec, V1beta1TrialTemplate
 
-    from receipt_counter.study.experiment import StudyDocument
+    from receipt_counter.katib.experiment import StudyDocument
 
 _KEY = "spec.trialTemplate"
 _HARMLESS = re.compile(r"[\w.,:/=+-]*")
@@ -123,7 +123,7 @@ def _check_filled(
     text: str,
     source: str,
 ) -> Iterator[str]:
-    from receipt_counter.study.reading import trial_problems  # it imports all models of Kubernetes
+    from receipt_counter.katib.reading import trial_problems  # it imports all models of Kubernetes
 
     is_json = template.trial_spec is not None
     samples = [*_samples(template, parameters)]

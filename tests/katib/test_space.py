@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from kubeflow_katib_api.models import V1beta1Experiment
 
 from receipt_counter.errors import UserError
-from receipt_counter.study.space import Parameter, combinations, grid, search_space
-from tests.study.documents import LAYERS, OPTIMIZER, RATE, experiment
+from receipt_counter.katib.space import Parameter, combinations, grid, search_space
+from tests.katib.documents import LAYERS, OPTIMIZER, RATE, experiment
 
 GRIDS = {
     "double": (Parameter("a", "double", 0.001, 0.004, 0.001), ("0.001", "0.002", "0.003", "0.004")),

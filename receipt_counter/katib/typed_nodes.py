@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from receipt_counter.errors import nearest, suggestion
-from receipt_counter.study.kubernetes_yaml import KubernetesLoader
+from receipt_counter.katib.kubernetes_yaml import KubernetesLoader
 
 NULL = "tag:yaml.org,2002:null"
 

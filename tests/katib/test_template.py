@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from receipt_counter.errors import UserError
-from receipt_counter.study.template import Container, primary_container, render_trial
-from tests.study.documents import COMMAND, GOOD, config_map, experiment, job, read, template
+from receipt_counter.katib.template import Container, primary_container, render_trial
+from tests.katib.documents import COMMAND, GOOD, config_map, experiment, job, read, template
 
 VALUES = {"rate": "0.02", "layers": "3"}
 RENDERED = ("python3", "train.py", "--rate=0.02", "--layers=3")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from receipt_counter.study.experiment import check
-from tests.study.documents import (
+from receipt_counter.katib.experiment import check
+from tests.katib.documents import (
     COMMAND,
     GOOD,
     JSON_FILE,

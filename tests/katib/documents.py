@@ -6,8 +6,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from receipt_counter.study import kubernetes_yaml
-from receipt_counter.study.experiment import StudyDocument, read_document
+from receipt_counter.katib import kubernetes_yaml
+from receipt_counter.katib.experiment import StudyDocument, read_document
 
 RATE = {"name": "rate", "parameterType": "double", "feasibleSpace": {"min": "0.01", "max": "0.03"}}
 LAYERS = {"name": "layers", "parameterType": "int", "feasibleSpace": {"min": "2", "max": "5"}}

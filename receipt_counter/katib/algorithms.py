@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from receipt_counter.errors import suggestion
-from receipt_counter.study.space import Parameter, combinations
+from receipt_counter.katib.space import Parameter, combinations
 
 if TYPE_CHECKING:
     from kubeflow_katib_api.models import V1beta1AlgorithmSetting, V1beta1EarlyStoppingSetting, V1beta1ExperimentSpec

@@ -1,0 +1,1 @@
+"""The Katib Experiment as the spec of a study: reading, checking, writing, rendering trials."""
