@@ -73,7 +73,7 @@ class Parameter:
         """The value that numpy.arange computes: the rounded distance of its first two times the index."""
         assert self.low is not None
         first, second = self.low, self.low + self._step()
-        return second if index == 1 else first + index * (second - first)
+        return (first, second)[index] if index < 2 else first + index * (second - first)
 
     def _step(self) -> float:
         if self.step is None:
