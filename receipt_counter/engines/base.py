@@ -179,7 +179,7 @@ def name_of(experiment: V1beta1Experiment) -> str:
     Raises:
         UserError: it has none.
     """
-    name = experiment.metadata.name if experiment.metadata else None
+    name: str | None = experiment.metadata.name if experiment.metadata else None
     if not name:
         raise UserError("the Experiment has no metadata.name")
     return name

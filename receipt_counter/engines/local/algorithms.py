@@ -156,9 +156,7 @@ def read_early_stopping(spec: V1beta1EarlyStoppingSpec | None, problems: list[st
         )
         return None
     given = [(setting.name or "", setting.value or "") for setting in spec.algorithm_settings or []]
-    known: dict[str, tuple[str, _Reader]] = {
-        name: (name, _whole(1)) for name in ("min_trials_required", "start_step")
-    }
+    known: dict[str, tuple[str, _Reader]] = {name: (name, _whole(1)) for name in ("min_trials_required", "start_step")}
     return MedianStop(**_read_settings("spec.earlyStopping.algorithmSettings", given, known, problems))
 
 

@@ -67,9 +67,7 @@ class Hyperband:
         self._resource_name = resource_name
         self._objective = objective
         self._rungs = [rung for rung in rungs(r_l, eta) for _ in rung.trials]
-        self._points = {
-            index: sample() for index, rung in enumerate(self._rungs) if not rung.parents
-        }
+        self._points = {index: sample() for index, rung in enumerate(self._rungs) if not rung.parents}
 
     @property
     def total(self) -> int:

@@ -112,7 +112,7 @@ class OptunaSuggester:
         size = space_size(list(self._axes.values()))
         self._size = int(size) if unique and size <= LARGEST_FINITE_SPACE else None
         self._seed = seed
-        direction = "maximize" if objective.maximize else "minimize"
+        direction = optuna.study.StudyDirection.MAXIMIZE if objective.maximize else optuna.study.StudyDirection.MINIMIZE
         self._study = optuna.create_study(sampler=sampler, direction=direction)
         self._asked: dict[int, optuna.trial.Trial | None] = {}
         self._assignments: dict[int, Assignments] = {}
@@ -181,9 +181,7 @@ class OptunaSuggester:
     def _add(self, params: dict[str, Any], value: float) -> None:
         import optuna
 
-        self._study.add_trial(
-            optuna.trial.create_trial(params=params, distributions=self._distributions, value=value)
-        )
+        self._study.add_trial(optuna.trial.create_trial(params=params, distributions=self._distributions, value=value))
 
 
 class HyperbandSuggester(Hyperband):
