@@ -28,7 +28,8 @@ class Axis:
         self.parameter = parameter
         self.is_normal = parameter.distribution in NORMAL
         self.is_log = parameter.log or (parameter.distribution or "").startswith("log")
-        self._steps = parameter.grid() if parameter.step and not parameter.values else ()
+        is_coarse = parameter.step is not None and (parameter.kind != "int" or parameter.step != 1)
+        self._steps = parameter.grid() if is_coarse and not parameter.values else ()
         if self.is_normal:
             low, high = self._bounds()
             self._normal = NormalDist((low + high) / 2, max((high - low) / _SIGMAS, 1e-300))

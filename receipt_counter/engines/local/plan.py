@@ -22,6 +22,7 @@ from receipt_counter.study.experiment import StudyDocument, check
 from receipt_counter.study.space import Parameter, search_space
 from receipt_counter.study.template import Container, primary_container, render_trial
 
+DEFAULT_PARALLEL_TRIALS = 3  # Katib's
 KINDS = ("Job", "TrainJob")
 COLLECTORS = (STDOUT, FILE)
 
@@ -85,7 +86,7 @@ def make_plan(document: StudyDocument, gpus: int) -> Plan:
     if problems:
         raise UserError("\n".join(problems))  # what follows reads a document that Katib would accept
     parameters = search_space(experiment)
-    parallel = spec.parallel_trial_count or 1
+    parallel = spec.parallel_trial_count or DEFAULT_PARALLEL_TRIALS
     algorithm = read_algorithm(spec.algorithm, parameters, parallel, problems)
     rule = read_early_stopping(spec.early_stopping, problems)
     if spec.nas_config is not None:

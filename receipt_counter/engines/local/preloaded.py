@@ -28,6 +28,7 @@ from receipt_counter.engines.local.trial_process import Launch
 from receipt_counter.engines.local.wakeup import Wakeup
 from receipt_counter.processes import die_with_parent
 
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # it starts its threads when it is loaded; our trials compute with torch
 DIED = -int(signal.SIGKILL)  # status of the trials of a server that died: the kernel killed them
 
 
@@ -46,7 +47,7 @@ class Preloaded:
 
 OURS = Preloaded(
     "receipt_counter.study.trial",
-    ("torch", "transformers", "receipt_counter.training.train", "receipt_counter.evaluation.evaluate"),
+    ("torch", "transformers", "receipt_counter.steps", "receipt_counter.training.train", "receipt_counter.evaluation.evaluate"),
 )
 
 
@@ -66,7 +67,7 @@ class PreloadedServer:
         with log.open("ab") as output, theirs:
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno()), str(os.getpid()), preloaded.module, *preloaded.imports],
-                env=dict(environment),
+                env={**environment, **_NO_THREADS},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
