@@ -39,7 +39,9 @@ def experiment(
     """An Experiment; `${name}` in the command is a parameter, a text is a shell's."""
     words = ["sh", "-c", command] if isinstance(command, str) else list(command)
     for parameter in parameters:
-        words = [word.replace("${%s}" % parameter["name"], "${trialParameters.%s}" % parameter["name"]) for word in words]
+        words = [
+            word.replace("${%s}" % parameter["name"], "${trialParameters.%s}" % parameter["name"]) for word in words
+        ]
     used = [p["name"] for p in parameters if any("${trialParameters.%s}" % p["name"] in word for word in words)]
     unused = [p["name"] for p in parameters if p["name"] not in used]
     environment = [{"name": f"P_{name}", "value": "${trialParameters.%s}" % name} for name in unused]

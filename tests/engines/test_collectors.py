@@ -48,7 +48,9 @@ def test_text(lines: list[str], loss: tuple[float, float, float] | None) -> None
 
 
 def test_custom_filters() -> None:
-    collector = collect(["{metricName: loss, metricValue: 0.25};"], filters=(r"{metricName: ([\w-]+), metricValue: ((\d*)(\.\d+)?)}",))
+    collector = collect(
+        ["{metricName: loss, metricValue: 0.25};"], filters=(r"{metricName: ([\w-]+), metricValue: ((\d*)(\.\d+)?)}",)
+    )
     assert collector.metrics == {"loss": Metric(0.25, 0.25, 0.25)}
 
 

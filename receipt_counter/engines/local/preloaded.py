@@ -47,7 +47,13 @@ class Preloaded:
 
 OURS = Preloaded(
     "receipt_counter.study.trial",
-    ("torch", "transformers", "receipt_counter.steps", "receipt_counter.training.train", "receipt_counter.evaluation.evaluate"),
+    (
+        "torch",
+        "transformers",
+        "receipt_counter.steps",
+        "receipt_counter.training.train",
+        "receipt_counter.evaluation.evaluate",
+    ),
 )
 
 
