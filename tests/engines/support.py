@@ -18,8 +18,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 LEARNING_RATE = {"name": "lr", "parameterType": "double", "feasibleSpace": {"min": "0.01", "max": "1.0"}}
 UNITS = {"name": "units", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "8"}}
 LETTER = {"name": "letter", "parameterType": "categorical", "feasibleSpace": {"list": ["a", "b", "c"]}}
-# prints a loss that is least at 0.3
-PRINT_LOSS = "python3 -c 'print(\"loss=\" + repr((${lr} - 0.3) ** 2))'"
 
 
 def experiment(
@@ -38,13 +36,11 @@ def experiment(
 ) -> dict[str, Any]:
     """An Experiment; `${name}` in the command is a parameter, a text is a shell's."""
     words = ["sh", "-c", command] if isinstance(command, str) else list(command)
-    for parameter in parameters:
-        words = [
-            word.replace("${%s}" % parameter["name"], "${trialParameters.%s}" % parameter["name"]) for word in words
-        ]
-    used = [p["name"] for p in parameters if any("${trialParameters.%s}" % p["name"] in word for word in words)]
-    unused = [p["name"] for p in parameters if p["name"] not in used]
-    environment = [{"name": f"P_{name}", "value": "${trialParameters.%s}" % name} for name in unused]
+    names = [parameter["name"] for parameter in parameters]
+    for name in names:
+        words = [word.replace(f"${{{name}}}", _placeholder(name)) for word in words]
+    unused = [name for name in names if not any(_placeholder(name) in word for word in words)]
+    environment = [{"name": f"P_{name}", "value": _placeholder(name)} for name in unused]
     whole = {"name": "main", "image": "none", "command": words, **(container or {})}
     whole["env"] = [*whole.get("env", []), *environment]
     return {
@@ -75,6 +71,10 @@ def experiment(
             **spec,
         },
     }
+
+
+def _placeholder(name: str) -> str:
+    return f"${{trialParameters.{name}}}"
 
 
 def write(path: Path, document: Mapping[str, Any], *more: Mapping[str, Any]) -> Path:

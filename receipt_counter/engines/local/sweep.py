@@ -80,6 +80,7 @@ class Sweep:
         self._running: dict[int, tuple[TrialRun, list[str]]] = {}
         self._server: PreloadedServer | None = None
         self._signals: list[signal.Signals] = []
+        self._table_is_old = False
 
     def __enter__(self) -> Sweep:
         self._scratch = tempfile.TemporaryDirectory(prefix="receipt-counter-", ignore_cleanup_errors=True)
@@ -111,6 +112,7 @@ class Sweep:
                 self._stop_all()
                 raise SweepFailedError(self._failure())
             self._start_trials()
+            self._write_table()
             self._show()
             self._wait()
             self._collect()
@@ -225,10 +227,17 @@ class Sweep:
                 del self._running[index]
                 self._free_gpus += gpus
                 self._scheduler.end(run.trial)
-                self._journal.write_table(self._scheduler.results.values())
+                self._table_is_old = True
+
+    def _write_table(self) -> None:
+        """Bring trials.csv up to date; the next trials have been started by then."""
+        if self._table_is_old:
+            self._journal.write_table(self._scheduler.results.values())
+            self._table_is_old = False
 
     def _stop_all(self) -> None:
         """End what runs, gently unless a second signal comes; these trials will be run again."""
+        self._write_table()
         for run, _ in self._running.values():
             run.stop("stopped")
         while self._running:
