@@ -53,7 +53,7 @@ def experiment(
                 "algorithmName": algorithm,
                 "algorithmSettings": [{"name": n, "value": v} for n, v in (settings or {}).items()],
             },
-            "parallelTrialCount": parallel,
+            "parallelTrialCount": parallel if trials is None else min(parallel, trials),
             **({} if trials is None else {"maxTrialCount": trials}),
             "parameters": list(parameters),
             "trialTemplate": {

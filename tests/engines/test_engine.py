@@ -26,7 +26,7 @@ from receipt_counter.errors import UserError
 from tests.engines.support import LEARNING_RATE, LETTER, UNITS, experiment, read, rows
 
 GRID = {
-    "parameters": [{"name": "n", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "6"}}],
+    "parameters": [{"name": "number", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "6"}}],
     "algorithm": "grid",
 }
 
@@ -113,7 +113,7 @@ def test_deadline(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("limit", "ended"), [(1, 1), (2, 2)])
 def test_too_many_failures(tmp_path: Path, limit: int, ended: int) -> None:
-    document = experiment("exit ${n}", **GRID, parallel=1, maxFailedTrialCount=limit)
+    document = experiment("exit ${number}", **GRID, parallel=1, maxFailedTrialCount=limit)
     with pytest.raises(SweepFailedError, match="exit status") as raised:
         run(tmp_path, document)
     assert raised.value.status == 1
@@ -123,11 +123,11 @@ def test_too_many_failures(tmp_path: Path, limit: int, ended: int) -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_goal(tmp_path: Path, workers: int) -> None:
     """Trial 1 reaches it; as with Katib those that run beside it, 2 and 3, end too."""
-    document = experiment("echo loss=$((9 - ${n}))", **GRID, trials=6, parallel=3, objective={"goal": 7})
+    document = experiment("echo loss=$((9 - ${number}))", **GRID, trials=6, parallel=3, objective={"goal": 7})
     result = run(tmp_path, document, workers=workers)
     assert result.outcome == GOAL
     assert len(result.trials) == 4
-    assert run(tmp_path, experiment("echo loss=$((9 - ${n}))", **GRID, trials=6, parallel=3)).outcome == MAX_TRIALS
+    assert run(tmp_path, experiment("echo loss=$((9 - ${number}))", **GRID, trials=6, parallel=3)).outcome == MAX_TRIALS
 
 
 def test_grid_ends_when_all_is_tried(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_grid_ends_when_all_is_tried(tmp_path: Path) -> None:
 
 def test_more_trials_continue_the_study(tmp_path: Path) -> None:
     def document(trials: int, policy: str) -> dict[str, Any]:
-        return experiment("echo loss=${lr}", algorithm="tpe", trials=trials, resumePolicy=policy)
+        return experiment("echo loss=${lr}", algorithm="multivariate-tpe", trials=trials, resumePolicy=policy)
 
     first = run(tmp_path, document(2, "LongRunning"))
     more = run(tmp_path, document(4, "LongRunning"))
@@ -158,7 +158,7 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
         document = experiment(
             command,
             parameters=[LEARNING_RATE, UNITS],
-            algorithm="tpe",
+            algorithm="multivariate-tpe",
             settings={"n_startup_trials": "2"},
             trials=10,
             parallel=3,
@@ -169,7 +169,7 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
 
 
 def test_median_stop(tmp_path: Path) -> None:
-    command = "for i in 1 2 3; do echo loss=${n}; done; test ${n} -lt 4 || sleep 30"
+    command = "for i in 1 2 3; do echo loss=${number}; done; test ${number} -lt 4 || sleep 30"
     stopping = {
         "algorithmName": "medianstop",
         "algorithmSettings": [{"name": "min_trials_required", "value": "2"}, {"name": "start_step", "value": "2"}],
@@ -183,7 +183,7 @@ def test_median_stop(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", ["TEXT", "JSON"])
 def test_metrics_file(tmp_path: Path, format: str) -> None:
-    line = "loss=${n}" if format == "TEXT" else '{"loss": "${n}"}'
+    line = "loss=${number}" if format == "TEXT" else '{"loss": "${number}"}'
     collector = {
         "collector": {"kind": "File"},
         "source": {"fileSystemPath": {"path": "/katib/metrics.log", "kind": "File", "format": format}},
@@ -235,7 +235,7 @@ def test_command_and_args_are_joined_as_katib_does(tmp_path: Path, words: list[s
 
 def test_gpus_go_to_one_trial_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    command = "echo gpu=$CUDA_VISIBLE_DEVICES; sleep 0.2; echo loss=${n}"
+    command = "echo gpu=$CUDA_VISIBLE_DEVICES; sleep 0.2; echo loss=${number}"
     limits = {"resources": {"limits": {"nvidia.com/gpu": 1}}}
     document = experiment(command, **GRID, trials=4, parallel=4, container=limits)
     result = run(tmp_path, document, workers=4)

@@ -21,7 +21,7 @@ from tests.engines.support import LEARNING_RATE, UNITS, experiment, read, rows, 
 
 STUDY: dict[str, Any] = {
     "parameters": [LEARNING_RATE, UNITS],
-    "algorithm": "tpe",
+    "algorithm": "multivariate-tpe",
     "settings": {"n_startup_trials": "3"},
     "trials": 10,
     "parallel": 3,
