@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from receipt_counter.engines.base import (
 )
 from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.engines.local.preloaded import Preloaded
+from receipt_counter.engines.local.trial_process import argv_of
 from receipt_counter.errors import UserError
+from receipt_counter.study.template import Container
 from tests.engines.support import LEARNING_RATE, LETTER, UNITS, experiment, read, rows
 
 GRID = {
@@ -72,7 +75,7 @@ def test_metric_strategies(tmp_path: Path, kind: str, strategy: str | None, valu
     objective: dict[str, Any] = {"type": kind}
     if strategy:
         objective["metricStrategies"] = [{"name": "loss", "value": strategy}]
-    result = run(tmp_path, experiment("echo loss=3; echo loss=1; echo loss=2; #${lr}", trials=1, objective=objective))
+    result = run(tmp_path, experiment(": ${lr}; echo loss=3; echo loss=1; echo loss=2", trials=1, objective=objective))
     assert result.trials[0].objective == value
 
 
@@ -86,7 +89,7 @@ def test_metric_strategies(tmp_path: Path, kind: str, strategy: str | None, valu
     ],
 )
 def test_a_failed_trial_is_a_result(tmp_path: Path, command: str, status: str, message: str) -> None:
-    result = run(tmp_path, experiment(f"{command} #${{lr}}", trials=1))
+    result = run(tmp_path, experiment(f": ${{lr}}; {command}", trials=1))
     assert statuses(result) == [status]
     assert message in result.trials[0].message
     assert result.optimum is None
@@ -96,17 +99,21 @@ def test_a_failed_trial_is_a_result(tmp_path: Path, command: str, status: str, m
 
 def test_retries(tmp_path: Path) -> None:
     flag = tmp_path / "tried"
-    command = f"echo attempt; if test -e {flag}; then echo loss=1; else touch {flag}; echo loss=0; exit 1; fi #${{lr}}"
+    command = (
+        f": ${{lr}}; echo attempt; if test -e {flag}; then echo loss=1; else touch {flag}; echo loss=0; exit 1; fi"
+    )
     result = run(tmp_path, experiment(command, trials=1, job={"backoffLimit": 2}))
     assert statuses(result) == [SUCCEEDED]
     assert (result.trials[0].attempts, result.trials[0].objective) == (2, 1.0)
     assert "loss=0" in log(result, name="stdout-1.log")
-    worse = run(tmp_path, experiment("exit 1 #${lr}", trials=1, job={"backoffLimit": 2}))
+    worse = run(tmp_path, experiment(": ${lr}; exit 1", trials=1, job={"backoffLimit": 2}))
     assert (worse.trials[0].status, worse.trials[0].attempts) == (FAILED, 3)
 
 
 def test_deadline(tmp_path: Path) -> None:
-    result = run(tmp_path, experiment("sleep 30 #${lr}", trials=1, job={"activeDeadlineSeconds": 1, "backoffLimit": 3}))
+    result = run(
+        tmp_path, experiment(": ${lr}; sleep 30", trials=1, job={"activeDeadlineSeconds": 1, "backoffLimit": 3})
+    )
     assert "activeDeadlineSeconds" in result.trials[0].message
     assert result.trials[0].seconds < 3
 
@@ -202,7 +209,7 @@ def test_config_maps_and_environment(tmp_path: Path) -> None:
     }
     document = experiment(
         "echo loss=$(cat /etc/study/value.txt); cat $WHERE/other.txt; echo; echo $RECEIPT_COUNTER_STORE;"
-        " echo $RECEIPT_COUNTER_STUDY $RECEIPT_COUNTER_TRIAL $OMP_NUM_THREADS; which python3 #${lr}",
+        ": ${lr};  echo $RECEIPT_COUNTER_STUDY $RECEIPT_COUNTER_TRIAL $OMP_NUM_THREADS; which python3",
         trials=1,
         container={
             "env": [{"name": "WHERE", "value": "/etc/study"}, {"name": "OMP_NUM_THREADS", "value": "3"}],
@@ -228,9 +235,10 @@ def test_config_maps_and_environment(tmp_path: Path) -> None:
         pytest.param(["bash", "-c", "echo loss=${BASH_VERSION:+1}"], "loss=1", id="its own shell"),
     ],
 )
-def test_command_and_args_are_joined_as_katib_does(tmp_path: Path, words: list[str], expected: str) -> None:
-    document = experiment(words[:1], container={"args": words[1:]}, trials=1)
-    assert log(run(tmp_path, document)).strip() == expected
+def test_command_and_args_are_joined_as_katib_does(words: list[str], expected: str) -> None:
+    container = Container("main", tuple(words[:1]), tuple(words[1:]), {}, None, {}, 0)
+    printed = subprocess.run(argv_of(container, {}), capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == expected
 
 
 def test_gpus_go_to_one_trial_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
