@@ -1,0 +1,83 @@
+"""`receipt-counter sweep`: run the study an Experiment describes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from receipt_counter.cli.parser import Subparsers, add_command, add_store_option
+from receipt_counter.errors import UserError
+
+if TYPE_CHECKING:
+    from receipt_counter.engines.base import SweepResult
+
+ENGINES = ("local",)
+
+
+def add_commands(commands: Subparsers) -> None:
+    """Add `sweep`."""
+    parser = add_command(
+        commands,
+        "sweep",
+        sweep,
+        help="run a Katib Experiment: its trials as parallel processes on this machine",
+        examples=[
+            "receipt-counter sweep experiment.yaml --engine local",
+            "receipt-counter sweep experiment.yaml --engine local --workers 4 --store results",
+        ],
+    )
+    parser.add_argument("experiment", metavar="EXPERIMENT.yaml", type=Path, help="the Experiment, and its ConfigMaps")
+    parser.add_argument("--engine", default="local", choices=ENGINES, help="local: on this machine (default)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes at a time (default: one a core, at most parallelTrialCount); changes no result",
+    )
+    add_store_option(parser)
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    """Run the study and sum up what it found."""
+    from receipt_counter.engines.local.engine import LocalEngine
+    from receipt_counter.engines.view import open_view
+    from receipt_counter.katib.experiment import read_document
+    from receipt_counter.storage.store import open_store
+
+    if arguments.workers is not None and arguments.workers < 1:
+        raise UserError(f"--workers {arguments.workers}: must be at least 1")
+    store = open_store(arguments.store)
+    document = read_document(arguments.experiment)
+    engine = LocalEngine(arguments.workers, open_view=lambda: open_view(sys.stderr))
+    try:
+        engine.check(document)
+    except UserError as error:
+        lines = "\n".join(f"  {line}" for line in error.message.splitlines())
+        raise UserError(f"{arguments.experiment}: cannot run here:\n{lines}") from None
+    return _print_summary(engine.run(document, store.root))
+
+
+def _print_summary(result: SweepResult) -> int:
+    from rich.console import Console
+
+    from receipt_counter.engines.base import EXHAUSTED, GOAL, UNSUCCESSFUL
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if not result.worked:
+        console.print(f"nothing to do: study {result.study_id} is finished")
+    failed = sum(trial.status in UNSUCCESSFUL for trial in result.trials)
+    why = {GOAL: ": the goal is reached", EXHAUSTED: ": there is nothing else to try"}.get(result.outcome, "")
+    console.print(f"{len(result.trials)} trials{f', {failed} failed' if failed else ''}{why}")
+    if result.optimum is not None:
+        console.print(f"best    {result.optimum.name}: {result.optimum.objective:.6g}")
+        for name, value in result.optimum.assignments.items():
+            console.print(f"          {name} = {value}")
+    else:
+        console.print("no trial reported the objective; the last to fail said:")
+        for trial in [trial for trial in result.trials if trial.status in UNSUCCESSFUL][-1:]:
+            console.print("\n".join([f"  {trial.name}: {trial.message}", *(f"  {line}" for line in trial.log)]))
+    console.print(f"trials  {os.path.relpath(result.directory / 'trials.csv')}")
+    return 0 if result.optimum is not None else 1

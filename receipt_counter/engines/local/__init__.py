@@ -1,0 +1,1 @@
+"""The local engine: trials are processes on this machine."""

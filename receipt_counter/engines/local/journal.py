@@ -1,0 +1,148 @@
+"""What a sweep leaves in the store, and what it continues from.
+
+    <store>/studies/<study_id>/
+      experiment.yaml            the document as it was read last, ConfigMaps included
+      sweep.json                 why the sweep ended, once it has
+      trials.csv                 a row a trial, rewritten whole after each
+      trials/<trial>/trial.json  the record, see `TrialResult`
+      trials/<trial>/stdout.log  what the last attempt printed; stdout-1.log the first failed one's, ...
+
+Every file is whole or absent, so the engine can die at any instant. The study's id is made of what decides what its
+trials are: a larger maxTrialCount, another maxFailedTrialCount, resumePolicy or goal continues the same study.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import fcntl
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from receipt_counter.engines.base import TrialResult, name_of
+from receipt_counter.errors import UserError
+from receipt_counter.katib.experiment import StudyDocument
+from receipt_counter.storage.files import read_json, write_atomic, write_json, writing
+
+_NOT_IN_ID = {"max_trial_count": None, "max_failed_trial_count": None, "resume_policy": None}
+
+
+def study_id(document: StudyDocument) -> str:
+    """Identity of a study: "<experiment name>-<8 hex>"."""
+    spec = document.experiment.spec
+    objective = spec.objective.model_copy(update={"goal": None}) if spec and spec.objective else None
+    bare = spec.model_copy(update={**_NOT_IN_ID, "objective": objective}) if spec else None
+    experiment = document.experiment.model_copy(update={"spec": bare, "status": None})
+    fingerprint = dataclasses.replace(document, experiment=experiment).fingerprint
+    return f"{name_of(document.experiment)}-{fingerprint[:8]}"
+
+
+class Journal:
+    """One study's directory.
+
+    Args:
+        directory: `<store>/studies/<study_id>`.
+        parameters: names of the parameters, the columns of trials.csv.
+        strategies: {metric: strategy}, further columns: each metric's value by its strategy.
+    """
+
+    def __init__(self, directory: Path, parameters: Sequence[str], strategies: Mapping[str, str]) -> None:
+        self.directory = directory
+        self.table = directory / "trials.csv"
+        self._outcome_file = directory / "sweep.json"
+        self._parameters = tuple(parameters)
+        self._strategies = dict(strategies)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the study for this process; the lock goes with the process, however it ends.
+
+        Raises:
+            UserError: another process is working on the study.
+        """
+        with writing(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            handle = (self.directory / ".lock").open("a+")
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                owner = handle.read().strip() or "unknown"
+                raise UserError(f"{self.directory}: process {owner} is already working on this study") from None
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
+
+    def trial_directory(self, name: str) -> Path:
+        """Where a trial's files go."""
+        return self.directory / "trials" / name
+
+    def write_document(self, document: StudyDocument) -> None:
+        """Keep the document."""
+        maps = [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": dict(data)}
+            for name, data in document.config_maps.items()
+        ]
+        write_atomic(
+            self.directory / "experiment.yaml",
+            yaml.safe_dump_all([document.experiment.to_dict(), *maps], sort_keys=False, allow_unicode=True),
+        )
+
+    def read_trials(self) -> dict[int, TrialResult]:
+        """The trials that ended, by index; those that were cut off are to be run again.
+
+        Raises:
+            UserError: a record is damaged.
+        """
+        found = {}
+        for path in sorted((self.directory / "trials").glob("*/trial.json")):
+            try:
+                trial = TrialResult.from_json(read_json(path))
+            except (TypeError, KeyError, AttributeError):
+                raise UserError(f"{path}: is no record of a trial; remove its directory to run it again") from None
+            found[trial.index] = trial
+        return found
+
+    def write_trial(self, trial: TrialResult) -> None:
+        """Keep a trial's record."""
+        write_json(self.trial_directory(trial.name) / "trial.json", trial.to_json())
+
+    def set_log_aside(self, name: str, attempt: int) -> None:
+        """Keep the log of an attempt that failed while the next one begins its own."""
+        log = self.trial_directory(name) / "stdout.log"
+        with contextlib.suppress(FileNotFoundError):
+            log.rename(log.with_name(f"stdout-{attempt}.log"))
+
+    def write_table(self, trials: Iterable[TrialResult]) -> None:
+        """Write trials.csv."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        tail = ("attempts", "started", "ended", "seconds", "message")
+        writer.writerow(["trial", "status", *self._parameters, *self._strategies, *tail])
+        for trial in sorted(trials, key=lambda trial: trial.index):
+            writer.writerow([*self._row(trial), *(getattr(trial, name) for name in tail)])
+        write_atomic(self.table, text.getvalue())
+
+    def read_outcome(self) -> dict[str, Any]:
+        """What `write_outcome` kept; nothing before the sweep first ended."""
+        return read_json(self._outcome_file) if self._outcome_file.exists() else {}
+
+    def write_outcome(self, outcome: Mapping[str, Any]) -> None:
+        """Keep why the sweep ended, and under which limits."""
+        write_json(self._outcome_file, dict(outcome))
+
+    def _row(self, trial: TrialResult) -> list[Any]:
+        parameters = [trial.assignments.get(name, "") for name in self._parameters]
+        values = [
+            trial.metrics[name].by(strategy) if name in trial.metrics else ""
+            for name, strategy in self._strategies.items()
+        ]
+        return [trial.name, trial.status, *parameters, *values]

@@ -1,0 +1,208 @@
+"""What a document asks of the local engine, all of it checked before anything runs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubeflow_katib_api.models import V1beta1ExperimentSpec, V1beta1MetricsCollectorSpec
+
+from receipt_counter.engines.base import Objective, name_of, objective_of, spec_of
+from receipt_counter.engines.local.algorithms import Algorithm, read_algorithm, read_early_stopping
+from receipt_counter.engines.local.axes import Axis
+from receipt_counter.engines.local.collectors import FILE, JSON, STDOUT, TEXT, CollectorSpec, collector_spec
+from receipt_counter.engines.local.median_stop import MedianStop
+from receipt_counter.engines.local.trial_process import move_paths
+from receipt_counter.errors import UserError, suggestion
+from receipt_counter.katib.experiment import StudyDocument, check
+from receipt_counter.katib.space import Parameter, search_space
+from receipt_counter.katib.template import Container, primary_container, render_trial
+
+DEFAULT_PARALLEL_TRIALS = 3  # Katib's
+KINDS = ("Job", "TrainJob")
+COLLECTORS = (STDOUT, FILE)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A document as the local engine understands it.
+
+    Args:
+        name: the experiment's.
+        parameters: the search space.
+        algorithm: what suggests.
+        objective: what is looked for.
+        collector: how metrics are read.
+        median_stop: the early stopping rule, if any.
+        parallel_trials: Katib's parallelTrialCount: how far a suggestion may run ahead of the results it knows.
+        max_trials: how many there are at most, if that is said.
+        max_failed: how many failed ones end the sweep, if that is said.
+        gpus: how many a trial asks for.
+        container: of a first trial.
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    algorithm: Algorithm
+    objective: Objective
+    collector: CollectorSpec
+    median_stop: MedianStop | None
+    parallel_trials: int
+    max_trials: int | None
+    max_failed: int | None
+    gpus: int
+    container: Container
+
+    @property
+    def has_window(self) -> bool:
+        """Whether trial k waits for all trials up to k - parallel_trials.
+
+        Without it what happens to a trial would depend on which others happened to be ready.
+        """
+        return self.algorithm.learns or self.median_stop is not None or self.objective.goal is not None
+
+    def trial_name(self, index: int) -> str:
+        """Name of a trial."""
+        return f"{self.name}-{index:04d}"
+
+
+def make_plan(document: StudyDocument, gpus: int) -> Plan:
+    """Check a document.
+
+    Args:
+        document: as read.
+        gpus: how many this machine has.
+
+    Raises:
+        UserError: everything that is wrong or not supported, a line each.
+    """
+    problems = list(check(document))
+    experiment, spec = document.experiment, spec_of(document.experiment)
+    name, objective = name_of(experiment), objective_of(experiment)
+    if problems:
+        raise UserError("\n".join(problems))  # what follows reads a document that Katib would accept
+    parameters = search_space(experiment)
+    parallel = spec.parallel_trial_count or DEFAULT_PARALLEL_TRIALS
+    algorithm = read_algorithm(spec.algorithm, parameters, parallel, problems)
+    rule = read_early_stopping(spec.early_stopping, problems)
+    if spec.nas_config is not None:
+        problems.append("spec.nasConfig: neural architecture search is not supported by the local engine")
+    if spec.max_trial_count is None and (algorithm is None or algorithm.name not in ("grid", "hyperband")):
+        problems.append("spec.maxTrialCount: missing; without it the sweep would never end")
+    collector = collector_spec(spec.metrics_collector_spec)
+    problems += _collector_problems(spec.metrics_collector_spec, collector)
+    container = _first_container(document, parameters, problems)
+    if container is not None:
+        problems += _container_problems(container, collector, gpus)
+    if problems or algorithm is None or container is None:
+        raise UserError("\n".join(problems))
+    return Plan(
+        name,
+        parameters,
+        algorithm,
+        objective,
+        collector,
+        rule,
+        parallel,
+        spec.max_trial_count,
+        spec.max_failed_trial_count,
+        container.gpus,
+        container,
+    )
+
+
+def _collector_problems(given: V1beta1MetricsCollectorSpec | None, spec: CollectorSpec) -> list[str]:
+    kind = given.collector.kind if given and given.collector else None
+    if kind not in (None, *COLLECTORS):
+        return [
+            f"spec.metricsCollectorSpec.collector.kind: {kind}: the local engine has no such collector;"
+            f" {suggestion(kind, COLLECTORS)}"
+        ]
+    problems = []
+    if spec.format not in (TEXT, JSON):
+        problems.append(
+            f"spec.metricsCollectorSpec.source.fileSystemPath.format: {spec.format}: no such format;"
+            f" {suggestion(spec.format, (TEXT, JSON))}"
+        )
+    for text in spec.filters:
+        place = f"spec.metricsCollectorSpec.source.filter.metricsFormat: {text}"
+        try:
+            groups = re.compile(text).groups
+        except re.error as error:
+            problems.append(f"{place}: is no regular expression: {error}")
+        else:
+            if groups < 2:
+                problems.append(f"{place}: needs two groups, the metric's name and its value")
+    return problems
+
+
+def _first_container(
+    document: StudyDocument, parameters: tuple[Parameter, ...], problems: list[str]
+) -> Container | None:
+    axes = [Axis(parameter) for parameter in parameters]
+    assignments = {axis.parameter.name: axis.text(axis.first) for axis in axes}
+    try:
+        manifest = render_trial(document, "trial", assignments)
+        if manifest.get("kind") not in KINDS:
+            problems.append(
+                f"spec.trialTemplate.trialSpec.kind: {manifest.get('kind')}: the local engine runs no such trials;"
+                f" {suggestion(str(manifest.get('kind')), KINDS)}"
+            )
+            return None
+        return primary_container(document, manifest)
+    except UserError as error:
+        problems.append(error.message)
+        return None
+
+
+def _container_problems(container: Container, collector: CollectorSpec, gpus: int) -> list[str]:
+    problems = []
+    place = f"spec.trialTemplate: container {container.name}"
+    if not any(word.strip() for word in (*container.command, *container.args)):
+        problems.append(f"{place}: has no command; the one in its image is not known here")
+    if container.working_dir and not Path(container.working_dir).is_dir():
+        problems.append(f"{place}: workingDir {container.working_dir}: there is no such directory on this machine")
+    if 0 < gpus < container.gpus:
+        problems.append(f"{place}: asks for {container.gpus} GPUs; this machine has {gpus}")
+    if collector.file is not None:
+        moved = {os.path.dirname(collector.file): "?"}
+        texts = (*container.command, *container.args, *container.env.values())
+        if all(move_paths(text, moved) == text for text in texts):
+            problems.append(
+                f"spec.metricsCollectorSpec.source.fileSystemPath.path: {collector.file}: is named neither in the"
+                " command nor in the environment of the trial, so parallel trials would share the file; pass it there"
+            )
+    return problems
+
+
+@dataclass(frozen=True)
+class JobPolicy:
+    """How a Job's failures are treated.
+
+    Args:
+        retries: backoffLimit; none where it is not written (Kubernetes would retry six times).
+        deadline: activeDeadlineSeconds over all attempts, if written.
+    """
+
+    retries: int
+    deadline: float | None
+
+
+def job_policy(manifest: Mapping[str, Any]) -> JobPolicy:
+    """The policy a rendered Job asks for; a TrainJob has none of its own."""
+    spec = manifest.get("spec") or {}
+    deadline = spec.get("activeDeadlineSeconds")
+    return JobPolicy(int(spec.get("backoffLimit") or 0), None if deadline is None else float(deadline))
+
+
+def restart_refused(spec: V1beta1ExperimentSpec, outcome: Mapping[str, Any]) -> bool:
+    """Whether Katib would not continue this experiment, which ended by its maxTrialCount, for a larger one."""
+    return (
+        spec.resume_policy in (None, "Never")
+        and outcome.get("outcome") == "max-trials"
+        and (spec.max_trial_count or 0) > outcome.get("max_trials", 0)
+    )

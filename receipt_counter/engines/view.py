@@ -1,0 +1,229 @@
+"""Shows a sweep while it runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from receipt_counter.engines.base import SUCCEEDED, UNSUCCESSFUL, TrialResult
+
+SECONDS_BETWEEN_LINES = 5.0
+ENDED_SHOWN = 8  # trials that ended, in the live table
+LONGEST_TEXT = 60
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial that runs.
+
+    Args:
+        name: the trial's.
+        assignments: what it tries.
+        progress: the epoch or step it printed last.
+        objective: as it stands.
+        seconds: how long it has run.
+        seconds_left: how long it still takes, if it says how far it is.
+    """
+
+    name: str
+    assignments: Mapping[str, str]
+    progress: str
+    objective: float | None
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A sweep at an instant.
+
+    Args:
+        ended: trials that ended.
+        running: trials that run.
+        total: how many there will be.
+        best: the best of those that ended.
+        workers: how many run at a time.
+    """
+
+    ended: tuple[TrialResult, ...]
+    running: tuple[RunningTrial, ...]
+    total: int
+    best: TrialResult | None
+    workers: int
+
+    @property
+    def spent_hours(self) -> float:
+        """Device-hours: one device a trial."""
+        return (sum(trial.seconds for trial in self.ended) + sum(trial.seconds for trial in self.running)) / 3600
+
+    def seconds_left(self) -> float | None:
+        """How long the sweep still takes, if a trial has ended well."""
+        usual = self.usual_seconds()
+        if usual is None:
+            return None
+        waiting = max(self.total - len(self.ended) - len(self.running), 0)
+        return (sum(self.left(trial) or 0.0 for trial in self.running) + waiting * usual) / self.workers
+
+    def usual_seconds(self) -> float | None:
+        """The mean duration of the trials that succeeded."""
+        good = [trial.seconds for trial in self.ended if trial.status == SUCCEEDED]
+        return sum(good) / len(good) if good else None
+
+    def left(self, trial: RunningTrial) -> float | None:
+        """How long a trial still takes: by what it says, else by what others took."""
+        if trial.seconds_left is not None:
+            return trial.seconds_left
+        usual = self.usual_seconds()
+        return None if usual is None else max(usual - trial.seconds, 0.0)
+
+
+class View(Protocol):
+    """Who shows a sweep."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show how it stands; called at every change and about twice a second."""
+
+    def close(self) -> None:
+        """The sweep is over."""
+
+
+class NoView:
+    """Shows nothing."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Drop it."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class LinesView:
+    """Plain lines: what ended since the last one, at most one every few seconds."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._printed = -SECONDS_BETWEEN_LINES
+        self._known: int | None = None
+        self._latest: Snapshot | None = None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Print a line if something changed and it is due."""
+        self._latest = snapshot
+        if self._known is None:
+            self._known = len(snapshot.ended)
+        if len(snapshot.ended) != self._known and time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:
+            self._print(snapshot)
+
+    def close(self) -> None:
+        """Print what the last line did not say."""
+        if self._latest is not None and len(self._latest.ended) != self._known:
+            self._print(self._latest)
+
+    def _print(self, snapshot: Snapshot) -> None:
+        self._known, self._printed = len(snapshot.ended), time.monotonic()
+        newest = max(snapshot.ended, key=lambda trial: (trial.ended, trial.index))
+        what = f"{newest.name} {newest.status} {_number(newest.objective)}".rstrip()
+        print(f"{_summary(snapshot)}  last {what}", file=self._stream, flush=True)
+
+
+class LiveView:
+    """A live table: a row a trial.
+
+    Args:
+        console: the terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._snapshot: Snapshot | None = None
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4)
+        self._live.start()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw it at the next refresh."""
+        self._snapshot = snapshot
+
+    def close(self) -> None:
+        """Leave the last state on the screen."""
+        self._live.stop()
+
+    def _draw(self) -> RenderableType:
+        snapshot = self._snapshot
+        if snapshot is None:
+            return Text("")
+        shown = sorted(snapshot.ended, key=lambda trial: (trial.ended, trial.index))[-ENDED_SHOWN:]
+        everything = [trial.assignments for trial in snapshot.ended] + [t.assignments for t in snapshot.running]
+        differing = differing_parameters(everything)
+        table = Table(box=None, pad_edge=False)
+        for heading in ("trial", "changes", "status", "at", "objective", "eta"):
+            table.add_column(heading, justify="right" if heading in ("objective", "eta") else "left", no_wrap=True)
+        for trial in shown:
+            style = "red" if trial.status in UNSUCCESSFUL else "dim"
+            what = _changes(trial.assignments, differing)
+            table.add_row(trial.name, what, Text(trial.status, style=style), "", _number(trial.objective), "")
+        for running in snapshot.running:
+            left = snapshot.left(running)
+            table.add_row(
+                running.name,
+                _changes(running.assignments, differing),
+                Text("running", style="cyan"),
+                running.progress,
+                _number(running.objective),
+                "" if left is None else _duration(left),
+            )
+        return Group(table, Text(_summary(snapshot), style="bold"))
+
+
+def open_view(stream: TextIO) -> View:
+    """The live table if `stream` is a terminal, else plain lines."""
+    console = Console(file=stream)
+    return LiveView(console) if console.is_terminal else LinesView(stream)
+
+
+def differing_parameters(trials: Sequence[Mapping[str, str]]) -> list[str]:
+    """The parameters in which trials differ, in their order; all of a single trial's."""
+    if len(trials) < 2:
+        return [name for trial in trials for name in trial]
+    return [name for name in trials[0] if len({trial.get(name) for trial in trials}) > 1]
+
+
+def _changes(assignments: Mapping[str, str], names: Sequence[str]) -> Text:
+    text = "  ".join(f"{name} {_short(assignments.get(name, ''))}" for name in names)
+    return Text(text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…")
+
+
+def _short(value: str) -> str:
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
+
+
+def _summary(snapshot: Snapshot) -> str:
+    left = snapshot.seconds_left()
+    failed = sum(trial.status in UNSUCCESSFUL for trial in snapshot.ended)
+    parts = [
+        f"{len(snapshot.ended)}/{snapshot.total} trials",
+        f"{failed} failed" if failed else "",
+        f"best {_number(snapshot.best.objective)} ({snapshot.best.name})" if snapshot.best else "",
+        f"spent {snapshot.spent_hours:.2f} device-hours",
+        "" if left is None else f"{_duration(left)} left",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,149 @@
+"""Whatever is killed: the same command continues to the same end, and nothing survives the engine."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from receipt_counter.engines.base import SUCCEEDED
+from receipt_counter.engines.local.engine import LocalEngine
+from receipt_counter.engines.local.preloaded import Preloaded
+from tests.engines.support import LEARNING_RATE, UNITS, experiment, read, rows, start_sweep, write
+
+STUDY: dict[str, Any] = {
+    "parameters": [LEARNING_RATE, UNITS],
+    "algorithm": "multivariate-tpe",
+    "settings": {"n_startup_trials": "3"},
+    "trials": 10,
+    "parallel": 3,
+    "earlyStopping": {
+        "algorithmName": "medianstop",
+        "algorithmSettings": [{"name": "min_trials_required", "value": "2"}, {"name": "start_step", "value": "2"}],
+    },
+}
+# some trials fail, some are stopped early
+COMMAND = "for i in 1 2; do echo loss=${lr}; sleep 0.1; done; sleep 0.2; exit $((${units} % 2))"
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it never happened")
+
+
+def group_members(marker: str) -> list[psutil.Process]:
+    """Processes whose command names the marker."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and marker in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_killed_engines_end_like_an_undisturbed_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "experiment.yaml", experiment(COMMAND, **STUDY))
+    undisturbed = start_sweep(path, tmp_path / "undisturbed", "--workers", "3")
+    assert undisturbed.wait(60) == 0
+    kills, random_instants = 0, random.Random(1)
+    while True:
+        engine = start_sweep(path, tmp_path / "killed", "--workers", "2")
+        try:
+            engine.wait(0.8 + random_instants.random() if kills < 5 else 60)
+        except subprocess.TimeoutExpired:
+            engine.kill()
+            engine.wait()
+            kills += 1
+            continue
+        break
+    assert engine.returncode == 0
+    assert kills >= 2
+    expected = rows(tmp_path / "undisturbed")
+    assert {row["status"] for row in expected} >= {"succeeded", "failed"}
+    assert rows(tmp_path / "killed") == expected
+
+
+@pytest.mark.parametrize("name", ["KILL", "TERM", "INT"])
+def test_nothing_survives_the_engine(tmp_path: Path, name: str) -> None:
+    marker = f"{1000 + random.SystemRandom().random():.9f}"
+    command = f": ${{lr}}; sleep {marker} & sleep {marker}; echo"
+    path = write(tmp_path / "experiment.yaml", experiment(command, parallel=2))
+    engine = start_sweep(path, tmp_path / "store", "--workers", "2")
+    wait_for(lambda: len(group_members(f"sleep {marker}")) >= 4)
+    engine.send_signal(getattr(signal, f"SIG{name}"))
+    _, errors = engine.communicate(timeout=20)
+    wait_for(lambda: not group_members(marker))
+    if name != "KILL":
+        assert engine.returncode == 128 + getattr(signal, f"SIG{name}")
+        assert "the same command continues" in errors
+        assert "Traceback" not in errors
+
+
+def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "experiment.yaml", experiment(": ${lr}; trap '' TERM; echo up; sleep 60; sleep 60", parallel=1)
+    )
+    engine = start_sweep(path, tmp_path / "store")
+    logs = tmp_path / "store"
+    wait_for(lambda: any("up" in log.read_text() for log in logs.glob("studies/*/trials/*/stdout.log")))
+    engine.terminate()
+    time.sleep(0.5)
+    assert engine.poll() is None
+    began = time.monotonic()
+    engine.terminate()
+    assert engine.wait(10) == 128 + signal.SIGTERM
+    assert time.monotonic() - began < 3
+
+
+def test_a_killed_trial_is_retried(tmp_path: Path) -> None:
+    flag = tmp_path / "killed"
+    command = f": ${{lr}}; test -e {flag} || {{ touch {flag}; kill -9 0; }}; echo loss=1"
+    document = experiment(command, trials=2, parallel=1, job={"backoffLimit": 1})
+    result = LocalEngine().run(read(tmp_path, document), tmp_path / "store")
+    assert [(trial.status, trial.attempts) for trial in result.trials] == [(SUCCEEDED, 2), (SUCCEEDED, 1)]
+
+
+def test_two_engines_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "experiment.yaml", experiment("sleep 2; echo loss=${lr}", trials=2))
+    first = start_sweep(path, tmp_path / "store")
+    wait_for(lambda: list((tmp_path / "store").glob("studies/*/trials/*/trial.json")))
+    second = start_sweep(path, tmp_path / "store")
+    _, errors = second.communicate(timeout=20)
+    assert second.returncode == 2
+    assert f"process {first.pid} is already working on this study" in errors
+    assert first.wait(20) == 0
+
+
+def test_forked_trials_die_with_their_server(tmp_path: Path) -> None:
+    """The server is killed: its trial fails, and nothing is left of the trial."""
+    tiny = Preloaded("tests.engines.tiny_trial", ())
+    document = experiment(["python3", "-m", tiny.module, "sleep", "${lr}"], trials=1)
+
+    def kill_server() -> None:
+        logs = tmp_path / "store"
+        wait_for(lambda: any("asleep" in log.read_text() for log in logs.glob("studies/*/trials/*/stdout.log")))
+        (server,) = [found for found in group_members("local.preloaded") if found.ppid() == os.getpid()]
+        server.kill()
+
+    killer = threading.Thread(target=kill_server)
+    killer.start()
+    result = LocalEngine(preloaded=tiny).run(read(tmp_path, document), tmp_path / "store")
+    killer.join()
+    assert result.trials[0].message == "killed by SIGKILL"
+    wait_for(lambda: not group_members("sleep 61.5"))
