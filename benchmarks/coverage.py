@@ -5,7 +5,7 @@ who knows the variance; beside it Satterthwaite's interval, the paired t interva
 seeds and then images within each. Family-wise error: how often Holm finds anything among 10 variations x 3
 metrics where nothing is, all sharing one baseline and the metrics correlated; also with true effects beside.
 
-    python benchmarks/coverage.py                  # 2,000 studies a setting: about half a minute on one core
+    python benchmarks/coverage.py                  # 2,000 studies a setting: about 45 seconds on one core
     python benchmarks/coverage.py --studies 400
 """
 
