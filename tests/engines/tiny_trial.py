@@ -15,6 +15,10 @@ def main(argv: list[str]) -> int:
     print(f"trial={os.environ.get('RECEIPT_COUNTER_TRIAL')} directory={os.getcwd()} argv={sys.argv[1:]}")
     if action == "print":
         print(f"loss={argv[1]}")
+    elif action == "torch":
+        import torch
+
+        print(f"sum={float((torch.ones(1000, 1000) @ torch.eye(1000)).sum())} threads={torch.get_num_threads()}")
     elif action == "crash":
         raise RuntimeError("as asked")
     elif action == "abort":

@@ -90,6 +90,11 @@ class PreloadedServer:
         self.is_ready = self.was_ready = False
         self.is_alive = True
 
+    @property
+    def process(self) -> int:
+        """The server's process."""
+        return self._process.pid
+
     def fileno(self) -> int:
         """For a selector: readable when `handle` has something to do."""
         return self._socket.fileno()
@@ -204,6 +209,7 @@ def serve(connection: socket.socket, module: str, modules: Sequence[str]) -> int
                         wakeup.close()
                         connection.close()
                         return _become_trial(request, module, server)
+                    os.setpgid(process, process)  # by whoever is first: who hears of the trial may signal its group
                     running[process] = request["id"]
                     _say(connection, {"id": request["id"], "pid": process})
             for process in [process for process in running if has_exited(process)]:
@@ -218,7 +224,7 @@ def _say(connection: socket.socket, message: dict[str, Any]) -> None:
 
 def _become_trial(request: dict[str, Any], module: str, server: int) -> int:
     """In the forked process: take the trial's place in the system, then do its work."""
-    os.setsid()
+    os.setpgid(0, 0)
     die_with_parent(server)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for descriptor in (1, 2):
