@@ -83,7 +83,7 @@ def test_metric_strategies(tmp_path: Path, kind: str, strategy: str | None, valu
     ("command", "status", "message"),
     [
         pytest.param("echo bad news; exit 3", FAILED, "exit status 3", id="exit status"),
-        pytest.param("kill -9 $$", FAILED, "killed by SIGKILL", id="signal"),
+        pytest.param("kill -9 0", FAILED, "killed by SIGKILL", id="signal"),
         pytest.param("echo acc=1", METRICS_UNAVAILABLE, "did not report loss", id="no objective"),
         pytest.param("echo loss=1; no-such-program", FAILED, "exit status 127", id="no such program"),
     ],
