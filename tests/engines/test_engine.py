@@ -25,7 +25,7 @@ from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.engines.local.preloaded import Preloaded
 from receipt_counter.engines.local.trial_process import argv_of
 from receipt_counter.errors import UserError
-from receipt_counter.katib.template import Container
+from receipt_counter.study.template import Container
 from tests.engines.support import LEARNING_RATE, LETTER, UNITS, experiment, read, rows
 
 GRID = {
@@ -83,8 +83,7 @@ def test_metric_strategies(tmp_path: Path, kind: str, strategy: str | None, valu
     ("command", "status", "message"),
     [
         pytest.param("echo bad news; exit 3", FAILED, "exit status 3", id="exit status"),
-        # Kubernetes reads $$ as $
-        pytest.param("kill -9 $$$$", FAILED, "killed by SIGKILL", id="signal"),
+        pytest.param("kill -9 0", FAILED, "killed by SIGKILL", id="signal"),
         pytest.param("echo acc=1", METRICS_UNAVAILABLE, "did not report loss", id="no objective"),
         pytest.param("echo loss=1; no-such-program", FAILED, "exit status 127", id="no such program"),
     ],
