@@ -23,11 +23,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from receipt_counter.engines.base import TrialResult, name_of
 from receipt_counter.errors import UserError
-from receipt_counter.katib.experiment import StudyDocument
+from receipt_counter.katib.experiment import StudyDocument, write_document
 from receipt_counter.storage.files import read_json, write_atomic, write_json, writing
 
 _NOT_IN_ID = {"max_trial_count": None, "max_failed_trial_count": None, "resume_policy": None}
@@ -87,14 +85,7 @@ class Journal:
 
     def write_document(self, document: StudyDocument) -> None:
         """Keep the document."""
-        maps = [
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": dict(data)}
-            for name, data in document.config_maps.items()
-        ]
-        write_atomic(
-            self.directory / "experiment.yaml",
-            yaml.safe_dump_all([document.experiment.to_dict(), *maps], sort_keys=False, allow_unicode=True),
-        )
+        write_document(document, self.directory / "experiment.yaml")
 
     def read_trials(self) -> dict[int, TrialResult]:
         """The trials that ended, by index; those that were cut off are to be run again.
