@@ -43,7 +43,7 @@ def title(name: str) -> str:
 def spoken(name: str) -> str:
     """What a figure is called within a sentence."""
     words = title(name)
-    return words if name == words or words.partition("-")[0].isupper() else words[0].lower() + words[1:]
+    return words if words.isupper() else words[0].lower() + words[1:]
 
 
 def format_value(name: str, value: float) -> str:

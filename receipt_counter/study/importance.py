@@ -86,7 +86,7 @@ def _encoded(parameter: SearchParameter, column: pd.Series[Any]) -> pd.Series[An
         return column.map(parameter.values.index)
     clipped = column.astype(float).clip(parameter.low, parameter.high)
     # Optuna's fANOVA weighs a range evenly on the scale it is given, whatever the distribution says of `log`
-    return np.log(clipped) if parameter.log else clipped
+    return clipped.map(np.log) if parameter.log else clipped
 
 
 def _distribution(parameter: SearchParameter) -> optuna.distributions.BaseDistribution:
@@ -108,8 +108,10 @@ def _fanova(
     study = memory_study(direction="maximize")
     study.add_trials(
         [
-            optuna.trial.create_trial(params=params, distributions=distributions, value=float(value))
-            for params, value in zip(encoded.to_dict("records"), outcome, strict=True)
+            optuna.trial.create_trial(
+                params=dict(zip(distributions, row, strict=True)), distributions=distributions, value=float(value)
+            )
+            for row, value in zip(encoded.itertuples(index=False, name=None), outcome, strict=True)
         ]
     )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)

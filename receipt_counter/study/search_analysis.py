@@ -198,7 +198,7 @@ def _best(table: _Table, metric: str) -> dict[str, Any] | None:
 
 
 def _pareto_front(table: _Table, priority: Sequence[str]) -> list[dict[str, Any]]:
-    """Trials that no other one beats in one priority metric without losing in another, the first metric's best first."""
+    """Trials that no other beats in one priority metric without losing in another, best by the first metric first."""
     import optuna
 
     chosen = table.metrics[list(dict.fromkeys(priority))].dropna()
@@ -212,10 +212,10 @@ def _pareto_front(table: _Table, priority: Sequence[str]) -> list[dict[str, Any]
     return [
         {
             "trial": str(table.frame.loc[row, "trial"]),
-            "values": {str(metric): float(value) for metric, value in values.items()},
+            "values": {str(metric): float(ordered.loc[row, metric]) for metric in ordered.columns},
             "parameters": table.parameters(row),
         }
-        for row, values in ordered.iterrows()
+        for row in ordered.index
     ]
 
 

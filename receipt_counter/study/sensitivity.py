@@ -34,19 +34,20 @@ def sensitivity(values: pd.Series[Any], objective: pd.Series[float], parameter: 
         parameter: its search space.
 
     Returns:
-        `curve`: n, mean and its 95 % t interval for each listed value, or for thirds of a range's trials (`from`, `to`);
-        `spearman` where the values have an order.
+        `curve`: n, mean and its 95 % t interval for each listed value, or for thirds of a range's trials (`from`,
+        `to`); `spearman` where the values have an order.
     """
-    groups = _thirds(values) if not parameter.values else None
-    curve = []
-    if groups is not None:
-        for _, rows in values.groupby(groups, observed=True):
-            ends = {"from": float(rows.min()), "to": float(rows.max())}
-            curve.append({**ends, **_mean(objective[rows.index])})
+    if parameter.values:
+        places = values.map(parameter.values.index)
+        curve = [
+            {"value": to_plain(value), **_mean(objective[places == place])}
+            for place, value in enumerate(parameter.values)
+        ]
     else:
-        for value in parameter.values:
-            mine = values.map(lambda other, value=value: other == value).astype(bool)
-            curve.append({"value": to_plain(value), **_mean(objective[mine])})
+        thirds = [third for _, third in values.astype(float).groupby(_thirds(values))] if len(values) else []
+        curve = [
+            {"from": float(third.min()), "to": float(third.max()), **_mean(objective[third.index])} for third in thirds
+        ]
     scale = "listed" if parameter.values else "log" if parameter.log else "linear"
     ordered = spearman(values.astype(float), objective) if is_numeric(parameter) else None
     return {"scale": scale, "curve": curve, "spearman": ordered}
@@ -107,10 +108,9 @@ def _mean(sample: pd.Series[float]) -> dict[str, Any]:
     from scipy import stats
 
     n = len(sample)
-    mean = float(sample.mean()) if n else None
     if n < 2:
-        return {"n": n, "mean": mean, "low": None, "high": None}
-    error = float(stats.sem(sample))
+        return {"n": n, "mean": float(sample.iloc[0]) if n else None, "low": None, "high": None}
+    mean, error = float(sample.mean()), float(stats.sem(sample))
     low, high = stats.t.interval(0.95, n - 1, loc=mean, scale=error) if error else (mean, mean)
     return {"n": n, "mean": mean, "low": float(low), "high": float(high)}
 
