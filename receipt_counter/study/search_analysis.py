@@ -172,10 +172,12 @@ def _values(frame: pd.DataFrame, parameter: SearchParameter, problems: list[str]
     """A column of a parameter's values, read like `--set` reads them."""
     found = []
     for trial, cell in zip(frame["trial"], frame[parameter.key].tolist(), strict=True):
+        value = None
         try:
-            found.append(_value(cell, parameter))
+            value = _value(cell, parameter)
         except (InvalidValueError, yaml.YAMLError) as error:
             problems.append(f"trials: {trial}: {parameter.key}: {error}")
+        found.append(value)
     return found
 
 
