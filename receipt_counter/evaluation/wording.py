@@ -40,6 +40,12 @@ def title(name: str) -> str:
     return TITLES.get(name, name)
 
 
+def spoken(name: str) -> str:
+    """What a figure is called within a sentence."""
+    words = title(name)
+    return words if words.isupper() else words[0].lower() + words[1:]
+
+
 def format_value(name: str, value: float) -> str:
     """A figure with its unit, in as many digits as mean something."""
     if name in _SHARES:

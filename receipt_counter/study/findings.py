@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receipt_counter.evaluation.wording import title
+from receipt_counter.evaluation.wording import spoken
 
 _POINTS = 100  # metrics between 0 and 1 are spoken of in points
 
@@ -39,7 +39,7 @@ def ablation_findings(analysis: Mapping[str, Any]) -> list[str]:
 def _change(metric: str, effect: Mapping[str, Any]) -> str:
     word = "costs" if effect["verdict"] == "worse" else "gains"
     return (
-        f"{word} {abs(effect['effect']) * _POINTS:.1f} points of {_name(metric)}"
+        f"{word} {abs(effect['effect']) * _POINTS:.1f} points of {spoken(metric)}"
         f" (95 % interval {effect['low'] * _POINTS:+.1f} to {effect['high'] * _POINTS:+.1f},"
         f" p {_probability(effect['p_holm'])} after Holm's correction)"
     )
@@ -47,11 +47,6 @@ def _change(metric: str, effect: Mapping[str, Any]) -> str:
 
 def _probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def _name(metric: str) -> str:
-    spoken = title(metric)
-    return spoken if spoken.isupper() else spoken[0].lower() + spoken[1:]
 
 
 def _unchanged(analysis: Mapping[str, Any], priority: Sequence[str]) -> list[str]:
@@ -80,7 +75,7 @@ def _saving(ratios: Mapping[str, float | None]) -> list[tuple[str, float]]:
 
 def _interactions(analysis: Mapping[str, Any]) -> list[str]:
     return [
-        f"The effects of {' and '.join(pair.split('.'))} on {_name(metric)} do not add up: together they make"
+        f"The effects of {' and '.join(pair.split('.'))} on {spoken(metric)} do not add up: together they make"
         f" {effect['effect'] * _POINTS:+.1f} points beyond their sum (p {_probability(effect['p_holm'])})."
         for pair, metrics in analysis["interactions"].items()
         for metric, effect in metrics.items()
@@ -94,5 +89,5 @@ def _size(analysis: Mapping[str, Any]) -> str:
     seen = {metric: value for metric, value in analysis["detectable"].items() if value is not None}
     if not seen:
         return "One seed: the intervals say nothing about other seeds."
-    parts = [f"{value * _POINTS:.1f} points of {_name(metric)}" for metric, value in seen.items()]
+    parts = [f"{value * _POINTS:.1f} points of {spoken(metric)}" for metric, value in seen.items()]
     return f"{seeds} seeds detect differences above {', '.join(parts)}; smaller ones may be there unseen."
