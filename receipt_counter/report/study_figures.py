@@ -17,7 +17,12 @@ _ROW_PIXELS = 30
 _RADAR_VARIATIONS = 3
 _AXIS_MEDIANS = 6  # an axis reaches this many times the median effect; what lies beyond is told by a number at its end
 
+_EDGE = 0.94  # where on the axis such an arrow stands
+
 Effect = Mapping[str, Any]
+
+
+_TICKS = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}  # air between names and bars
 
 
 class _Look(NamedTuple):
@@ -69,12 +74,14 @@ def effect_forest(analysis: Mapping[str, Any], metric: str) -> go.Figure:
         members = [name for name in rows if verdict_of(effects[name]) == verdict]
         _add_effects(drawn, verdict, look, {name: (rows[name], effects[name]) for name in members}, limit)
     if detectable is not None:
-        drawn.add_vrect(x0=-_POINTS * detectable, x1=_POINTS * detectable, fillcolor=translucent(BLUE, 0.1), line_width=0)
+        drawn.add_vrect(
+            x0=-_POINTS * detectable, x1=_POINTS * detectable, fillcolor=translucent(BLUE, 0.1), line_width=0
+        )
     drawn.add_vline(x=0, line={"color": GREY, "width": 1})
     drawn.update_layout(showlegend=True)
     drawn.update_xaxes(title_text="points beside the baseline", range=[-_POINTS * limit, _POINTS * limit], nticks=7)
     return drawn.update_yaxes(
-        tickvals=list(range(len(ticks))), ticktext=ticks, range=[len(ticks) - 0.4, -0.6], showgrid=False
+        tickvals=list(range(len(ticks))), ticktext=ticks, range=[len(ticks) - 0.4, -0.6], showgrid=False, **_TICKS
     )
 
 
@@ -118,11 +125,13 @@ def _add_effects(
     """Dots with intervals; an effect beyond the axis is an arrow at its end with the number beside it."""
     if not members:
         return
+    # The legend shows the first dot: arrows come last.
+    members = dict(sorted(members.items(), key=lambda item: abs(item[1][1]["effect"]) > limit))
     places, effects = [place for place, _ in members.values()], [effect for _, effect in members.values()]
     sides = [(effect["effect"] > limit) - (effect["effect"] < -limit) for effect in effects]
     symbols = {0: look.symbol, 1: "triangle-right", -1: "triangle-left"}
     drawn.add_scatter(
-        x=[_POINTS * (side * 0.97 * limit or effect["effect"]) for side, effect in zip(sides, effects, strict=True)],
+        x=[_POINTS * (side * _EDGE * limit or effect["effect"]) for side, effect in zip(sides, effects, strict=True)],
         y=places,
         name=verdict,
         mode="markers",
@@ -141,13 +150,15 @@ def _add_effects(
             "width": 0,
             "color": translucent(look.colour, 0.6),
         },
-        customdata=[(html.escape(name), *map(points, (e["effect"], e["low"], e["high"]))) for name, (_, e) in members.items()],
+        customdata=[
+            (html.escape(name), *map(points, (e["effect"], e["low"], e["high"]))) for name, (_, e) in members.items()
+        ],
         hovertemplate="%{customdata[0]}: %{customdata[1]} (%{customdata[2]} to %{customdata[3]})<extra></extra>",
     )
     for side, place, effect in zip(sides, places, effects, strict=True):
         if side:
             drawn.add_annotation(
-                x=side * 0.97 * _POINTS * limit,
+                x=side * _EDGE * _POINTS * limit,
                 y=place,
                 text=points(effect["effect"]),
                 showarrow=False,
@@ -208,7 +219,7 @@ def _signed_bars(
         hovertemplate="%{customdata}: %{text}<extra></extra>",
     )
     low, high = min(0, *values), max(0, *values)
-    air = 0.16 * (high - low or 1)  # for the numbers at the bars' ends
+    air = 0.24 * (high - low or 1)  # for the numbers at the bars' ends
     drawn.add_vline(x=0, line={"color": GREY, "width": 1})
     drawn.update_layout(showlegend=False).update_xaxes(range=[low - air, high + air], title_text=unit, nticks=6)
     return _named_rows(drawn, rows)
@@ -220,11 +231,12 @@ def _named_rows(drawn: go.Figure, rows: Sequence[str]) -> go.Figure:
         ticktext=[shown_name(row) for row in rows],
         range=[len(rows) - 0.4, -0.6],
         showgrid=False,
+        **_TICKS,
     )
 
 
 def metric_bars(analysis: Mapping[str, Any], metric: str) -> go.Figure:
-    """The metric itself: the baseline with its seeds' range; a variation is the baseline plus its effect and interval."""
+    """The metric itself: the baseline with its seeds' range; a variation is the baseline plus its effect."""
     baseline = analysis["baseline_metrics"][metric]
     seeds = list(baseline["seeds"].values())
     names, values = ["baseline"], [baseline["mean"]]
@@ -274,7 +286,7 @@ def radar(analysis: Mapping[str, Any]) -> go.Figure:
     for name in different[:_RADAR_VARIATIONS]:
         values = [_baseline_value(analysis, name, axis) + effects[name][axis]["effect"] for axis in axes]
         shapes[name] = [min(1.0, max(0.0, value)) for value in values]
-    corners = [title(axis) for axis in axes]
+    corners = [title(axis).replace(" ", "<br>") for axis in axes]
     dashes = ("solid", "dash", "dot", "dashdot")
     for (name, values), colour, dash in zip(shapes.items(), (BLUE, ORANGE, PURPLE, GREEN), dashes, strict=False):
         drawn.add_scatterpolar(
@@ -286,10 +298,17 @@ def radar(analysis: Mapping[str, Any]) -> go.Figure:
             mode="lines+markers",
             hovertemplate="%{theta}: %{r:.1%}",
         )
-    axis = {"range": [0, 1], "tickformat": ".0%", "nticks": 4, "angle": 45, "tickangle": 45, "linecolor": "rgba(0,0,0,0)"}
+    axis = {
+        "range": [0, 1],
+        "tickformat": ".0%",
+        "nticks": 4,
+        "angle": 45,
+        "tickangle": 45,
+        "linecolor": "rgba(0,0,0,0)",
+    }
     return drawn.update_layout(
         polar={"bgcolor": "rgba(0,0,0,0)", "radialaxis": axis, "angularaxis": {"linecolor": GREY}},
-        margin={"l": 70, "r": 70, "b": 30},
+        margin={"l": 80, "r": 80, "b": 40},
         legend={"y": 1.08},
     )
 

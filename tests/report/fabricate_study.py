@@ -10,12 +10,12 @@ METRICS = ("classification_accuracy", "generation_bleu", "generation_rouge1_f", 
 PRIORITY = METRICS[:3]
 SEEDS = [42, 43, 44]
 VARIATIONS = {  # family, what it changes, effects on the metrics, half an interval, ratio of device time
-    "classification_weight_0": ("loss_weights", "training.loss_weights.classification=0", (-0.61, 0.004, 0.003, 0.0), 0.05, 0.98),
-    "classification_weight_5": ("loss_weights", "training.loss_weights.classification=5", (0.004, -0.011, -0.009, -0.02), 0.009, 1.0),
-    "language_weight_0": ("loss_weights", "training.loss_weights.language=0", (-0.012, -0.83, -0.79, -0.88), 0.02, 0.99),
-    "without_cross_attention": ("architecture", "model.cross_attention.num_heads=0", (-0.021, -0.034, -0.03, -0.04), 0.012, 0.88),
-    "cross_attention_heads_1": ("architecture", "model.cross_attention.num_heads=1", (-0.003, 0.002, 0.001, 0.0), 0.01, 0.97),
-    "frozen_vision_encoder": ("architecture", "model.freeze_vision_encoder=true", (-0.094, -0.051, -0.047, -0.06), 0.03, 0.71),
+    "classification_weight_0": ("loss_weights", "weights.classification=0", (-0.61, 0.004, 0.003, 0.0), 0.05, 0.98),
+    "classification_weight_5": ("loss_weights", "weights.classification=5", (0.004, -0.011, -0.009, -0.02), 0.009, 1.0),
+    "language_weight_0": ("loss_weights", "weights.language=0", (-0.012, -0.83, -0.79, -0.88), 0.02, 0.99),
+    "without_cross_attention": ("architecture", "attention.num_heads=0", (-0.021, -0.034, -0.03, -0.04), 0.012, 0.88),
+    "cross_attention_heads_1": ("architecture", "attention.num_heads=1", (-0.003, 0.002, 0.001, 0.0), 0.01, 0.97),
+    "frozen_vision_encoder": ("architecture", "freeze_vision_encoder=true", (-0.094, -0.051, -0.047, -0.06), 0.03, 0.71),
     "single_stage": ("strategy", "training.three_stage.enabled=false", (0.014, 0.019, 0.016, 0.02), 0.011, 1.12),
     "late_transitions": (
         "strategy",
@@ -28,13 +28,22 @@ VARIATIONS = {  # family, what it changes, effects on the metrics, half an inter
     "text_length_16": ("data", "data.max_text_length=16", (0.0, 0.0, 0.0, 0.0), 0.0, 1.0),
     "without_cross_attention.single_stage": (
         "crossed",
-        "model.cross_attention.num_heads=0 training.three_stage.enabled=false",
+        "attention.num_heads=0 training.three_stage.enabled=false",
         (0.019, -0.013, -0.012, -0.01),
         0.013,
         0.97,
     ),
 }  # fmt: skip
-SLICES = ("overlap=heavy", "overlap=light", "overlap=none", "light=dim", "light=bright", "count=0", "count=1", "count=4+")
+SLICES = (
+    "overlap=heavy",
+    "overlap=light",
+    "overlap=none",
+    "light=dim",
+    "light=bright",
+    "count=0",
+    "count=1",
+    "count=4+",
+)
 
 
 def effect_of(value: float, half: float) -> dict[str, Any]:
