@@ -15,7 +15,7 @@ VARIATIONS = {  # family, what it changes, effects on the metrics, half an inter
     "language_weight_0": ("loss_weights", "weights.language=0", (-0.012, -0.83, -0.79, -0.88), 0.02, 0.99),
     "without_cross_attention": ("architecture", "attention.num_heads=0", (-0.021, -0.034, -0.03, -0.04), 0.012, 0.88),
     "cross_attention_heads_1": ("architecture", "attention.num_heads=1", (-0.003, 0.002, 0.001, 0.0), 0.01, 0.97),
-    "frozen_vision_encoder": ("architecture", "freeze_vision_encoder=true", (-0.094, -0.051, -0.047, -0.06), 0.03, 0.71),
+    "frozen_vision_encoder": ("architecture", "freeze_vision=true", (-0.094, -0.051, -0.047, -0.06), 0.03, 0.71),
     "single_stage": ("strategy", "training.three_stage.enabled=false", (0.014, 0.019, 0.016, 0.02), 0.011, 1.12),
     "late_transitions": (
         "strategy",
