@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from plotly import graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from receipt_counter.config.schema import Config, leaves
 from receipt_counter.evaluation.gates import LOWER_IS_BETTER, bound_text
 from receipt_counter.evaluation.metrics import class_labels
 from receipt_counter.evaluation.mistakes import thumbnail_path, worst_mistakes
-from receipt_counter.evaluation.wording import TITLES, format_interval, format_value, title
+from receipt_counter.evaluation.wording import TITLES, format_interval, format_value
 from receipt_counter.report import curves, figures, story
 from receipt_counter.report.contents import RunContents, SplitResults, read_run
+from receipt_counter.report.page import Page, templates
 from receipt_counter.storage.files import write_atomic
-
-_LEGEND_ROOM = 36  # pixels above a figure whose title has gone
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_run_report(run_directory: Path, output: Path | None = None) -> Path:
@@ -46,14 +41,8 @@ def write_run_report(run_directory: Path, output: Path | None = None) -> Path:
 
 def render_run_report(contents: RunContents) -> str:
     """The report as HTML text."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(interval=format_interval, value=format_value, title_of=title, bound=bound_text)
+    environment = templates()
+    environment.filters.update(interval=format_interval, value=format_value, bound=bound_text)
     main = contents.results[contents.main_split] if contents.main_split else None
     page = Page()
     return environment.get_template("run_report.html.j2").render(
@@ -72,38 +61,7 @@ def render_run_report(contents: RunContents) -> str:
         mistakes=_mistakes(main),
         all_figures=_all_figures(contents.results),
         config=_config_tree(contents.config),
-        plotly=Markup(get_plotlyjs()),
     )
-
-
-class Page:
-    """The figures of a page, in the order in which they appear."""
-
-    def __init__(self) -> None:
-        self._figures: list[go.Figure] = []
-
-    def keep(self, drawn: Sequence[go.Figure]) -> list[dict[str, Any]]:
-        """Take figures up, leaving out empty ones.
-
-        Returns:
-            For each, its number, title and height: the title is the page's to show, as a heading.
-        """
-        kept = []
-        for one in drawn:
-            if not one.data:
-                continue
-            name = one.layout.title.text
-            one.layout.title.text = None
-            one.layout.margin.t = _LEGEND_ROOM if len(one.data) > 1 and one.layout.showlegend is not False else 10
-            kept.append({"number": len(self._figures), "title": name, "height": one.layout.height})
-            self._figures.append(one)
-        return kept
-
-    @property
-    def json(self) -> Markup:
-        """All figures as JSON that may stand in a script element."""
-        text = ",".join(str(one.to_json()) for one in self._figures)
-        return Markup(f"[{text}]".replace("<", "\\u003c"))
 
 
 def _curves(contents: RunContents) -> list[go.Figure]:

@@ -29,7 +29,7 @@ def ablation_findings(analysis: Mapping[str, Any]) -> list[str]:
             sentences.append(f"{name} ({changes}) {'; '.join(_change(metric, effect) for metric, effect in found)}.")
     sentences += _unchanged(analysis, priority)
     sentences += _interactions(analysis)
-    sentences.append(_size(analysis))
+    sentences.append(detectable_sentence(analysis))
     for name, seeds in analysis["missing"].items():
         reason = f"the run of seed {', '.join(map(str, seeds))} failed or is missing"
         sentences.append(f"{name} is {'compared without it' if name in effects else 'not compared'}: {reason}.")
@@ -83,8 +83,12 @@ def _interactions(analysis: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _size(analysis: Mapping[str, Any]) -> str:
-    """The honest line: what a study of this size can see at all."""
+def detectable_sentence(analysis: Mapping[str, Any]) -> str:
+    """The honest line: what a study of this size can see at all.
+
+    Args:
+        analysis: the content of `analysis.json`.
+    """
     seeds = len(analysis["seeds"])
     seen = {metric: value for metric, value in analysis["detectable"].items() if value is not None}
     if not seen:

@@ -1,0 +1,119 @@
+"""The report of a study: one HTML file that needs nothing else, no network included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from receipt_counter.errors import UserError
+from receipt_counter.report import study_figures as figures
+from receipt_counter.report.page import Page, templates
+from receipt_counter.storage.files import read_json, write_atomic
+from receipt_counter.study.findings import detectable_sentence
+
+_BADGES = {  # verdict: the style's tone, and what it says
+    "better": ("target", "▲ better"),
+    "worse": ("failed", "▼ worse"),
+    "undecided": ("unknown", "● undecided"),
+    "identical": ("unknown", "= identical"),
+}
+_COSTS = {"device_seconds": "Device time", "model_gigabytes": "Model size"}
+
+
+def write_study_report(study_directory: Path, output: Path | None = None) -> Path:
+    """Write the report of a study that has been compared.
+
+    Args:
+        study_directory: with an analysis.json.
+        output: the HTML file; `report.html` in the study's directory when absent.
+
+    Returns:
+        The file written.
+
+    Raises:
+        UserError: there is no analysis.json, it is broken or of another kind, or the report cannot be written.
+    """
+    source = study_directory / "analysis.json"
+    analysis = read_json(source)
+    kind = analysis.get("kind") if isinstance(analysis, dict) else None
+    if kind != "ablation":
+        raise UserError(f"{source}: kind is {kind!r}: a report can be drawn of 'ablation'")
+    path = output or study_directory / "report.html"
+    write_atomic(path, render_ablation_report(analysis, study_directory.resolve().name))
+    return path
+
+
+def render_ablation_report(analysis: Mapping[str, Any], name: str) -> str:
+    """The report of an ablation as HTML text.
+
+    Args:
+        analysis: the content of analysis.json.
+        name: the study's.
+    """
+    environment = templates()
+    environment.filters["points"] = figures.points
+    environment.filters["family_title"] = figures.family_title
+    page, priority = Page(), list(analysis["priority_metrics"])
+    metrics = list(analysis["baseline_metrics"])
+    notice = detectable_sentence(analysis)
+    return environment.get_template("study_report.html.j2").render(
+        page=page,
+        name=name,
+        analysis=analysis,
+        priority=priority,
+        notice=notice,
+        findings=[sentence for sentence in analysis["findings"] if sentence != notice],
+        families=_rows(analysis),
+        forests=page.keep([figures.effect_forest(analysis, metric) for metric in priority]),
+        ranked=page.keep([figures.tornado(analysis, priority[0]), figures.radar(analysis)]),
+        bars=page.keep([figures.metric_bars(analysis, metric) for metric in metrics]),
+        slices=page.keep([figures.slice_heat_map(analysis, "classification_accuracy")]),
+        interactions=_interactions(analysis),
+        costs=page.keep([figures.cost_bars(analysis, key, text) for key, text in _COSTS.items()]),
+    )
+
+
+def _rows(analysis: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """{family: [rows of the table]}."""
+    return {
+        family: [
+            {
+                "name": name,
+                "changes": analysis["variations"][name]["changes"],
+                "seeds": analysis["variations"][name]["seeds"],
+                "effects": {metric: _cell(effect) for metric, effect in analysis["ablation_analysis"][name].items()},
+                "costs": {_COSTS[key]: _cost(analysis["variations"][name]["cost_ratio"][key]) for key in _COSTS},
+            }
+            for name in names
+        ]
+        for family, names in figures.families(analysis).items()
+    }
+
+
+def _cell(effect: Mapping[str, Any]) -> dict[str, Any]:
+    tone, badge = _BADGES[figures.verdict_of(effect)]
+    return {**effect, "tone": tone, "badge": badge}
+
+
+def _cost(ratio: float | None) -> str:
+    if ratio is None:
+        return "–"
+    change = round(100 * (ratio - 1))
+    return f"{change:+d} %".replace("-", "−") if change else "same"
+
+
+def _interactions(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each crossed pair and metric: each effect alone, both together, and what is beyond their sum."""
+    effects = analysis["ablation_analysis"]
+    return [
+        {
+            "pair": pair.split("."),
+            "metric": metric,
+            "alone": [effects[name][metric]["effect"] for name in pair.split(".")],
+            "together": effects[pair][metric]["effect"],
+            "beyond": _cell(effect),
+        }
+        for pair, metrics in analysis["interactions"].items()
+        for metric, effect in metrics.items()
+    ]

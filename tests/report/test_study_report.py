@@ -1,0 +1,111 @@
+"""The page of a study, in a real browser too."""
+
+import copy
+import json
+
+import pytest
+from markupsafe import escape
+
+from receipt_counter.errors import UserError
+from receipt_counter.report.study_report import write_study_report
+from receipt_counter.storage.files import write_json
+from tests.report.fabricate_study import fabricate_ablation
+from tests.report.test_run_report import CHROMIUM, CONTENT_POLICY, browse
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    return fabricate_ablation()
+
+
+def draw(directory, analysis):
+    write_json(directory / "analysis.json", analysis)
+    return write_study_report(directory).read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_browser_draws_every_figure_without_errors_and_without_network(analysis, tmp_path):
+    page = draw(tmp_path, analysis)
+    dom, console = browse(tmp_path / "report.html", tmp_path / "profile")
+    assert CONTENT_POLICY in page
+    assert console == []
+    assert 'data-drawn="12"' in dom
+    assert "language_weight_0" in dom
+
+
+def test_every_finding_is_on_the_page_once_and_the_honest_line_stands_out(analysis, tmp_path):
+    page = draw(tmp_path, analysis)
+    for sentence in analysis["findings"]:
+        assert page.count(str(escape(sentence))) == 1, sentence
+    assert f'<p class="story lead">{escape(analysis["findings"][0])}</p>' in page
+    assert '<p class="notice">3 seeds detect differences above 1.3 points of counting accuracy' in page
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("▲ better", id="better"),
+        pytest.param("▼ worse", id="worse"),
+        pytest.param("● undecided", id="undecided"),
+        pytest.param("= identical", id="identical"),
+        pytest.param("only seeds 42, 43", id="a seed less"),
+        pytest.param("<dt>late_transitions</dt><dd>seed 44</dd>", id="missing"),
+        pytest.param("<span>−29 %</span>", id="saved time"),
+        pytest.param("without_cross_attention and single_stage", id="crossed pair"),
+        pytest.param("data.augmentation=true", id="what it changes"),
+        pytest.param("Loss weights</th>", id="family"),
+    ],
+)
+def test_the_page_says(analysis, tmp_path, text):
+    assert text in draw(tmp_path, analysis)
+
+
+@pytest.mark.parametrize(
+    ("empty", "section"),
+    [
+        pytest.param({"interactions": {}}, "interactions", id="nothing crossed"),
+        pytest.param({"missing": {}}, "missing", id="nothing missing"),
+        pytest.param({"slices": {}}, "slices", id="no slice large enough"),
+        pytest.param({"ablation_analysis": {}, "variations": {}, "interactions": {}}, "effects", id="all failed"),
+    ],
+)
+def test_empty_sections_are_left_out(analysis, tmp_path, empty, section):
+    assert f'id="{section}"' in draw(tmp_path, analysis)
+    page = draw(tmp_path, analysis | empty)
+    assert f'id="{section}"' not in page
+    assert f'href="#{section}"' not in page
+
+
+def test_one_seed_has_no_band_and_says_so(analysis, tmp_path):
+    alone = analysis | {"detectable": dict.fromkeys(analysis["detectable"]), "seeds": [42]}
+    assert '<p class="notice">One seed' in draw(tmp_path, alone)
+
+
+def test_text_from_outside_is_text_not_markup(analysis, tmp_path):
+    hostile = "</script><script>alert(1)</script><b onclick=x>"
+    text = json.dumps(copy.deepcopy(analysis)).replace("with_augmentation", hostile).replace("bright", hostile)
+    page = draw(tmp_path, json.loads(text))
+    assert "<script>alert" not in page
+    assert "<b onclick" not in page
+    assert "&lt;b onclick" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, "no such file", id="not compared yet"),
+        pytest.param("{", "not valid JSON", id="broken"),
+        pytest.param('{"kind": "other"}', "kind is 'other'", id="another kind"),
+        pytest.param("[]", "kind is None", id="a list"),
+    ],
+)
+def test_mistakes(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "analysis.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        write_study_report(tmp_path)
+
+
+def test_the_report_goes_where_it_is_told(analysis, tmp_path):
+    write_json(tmp_path / "analysis.json", analysis)
+    assert write_study_report(tmp_path, tmp_path / "here" / "x.html") == tmp_path / "here" / "x.html"
