@@ -45,8 +45,8 @@ def parameter_importance(
         found["reason"] = f"{len(values)} finished trials are too few for importances: {_FEWEST_TRIALS} are the least"
     elif objective.nunique() == 1:
         found["reason"] = "every trial has the same objective: there is nothing to explain"
-    elif all(_encoded(parameter, values[parameter.key]).nunique() == 1 for parameter in parameters):
-        found["reason"] = "every trial has the same parameters: there is nothing they could explain"
+    elif sum(_encoded(parameter, values[parameter.key]).nunique() > 1 for parameter in parameters) < 2:
+        found["reason"] = "fewer than two parameters vary: there is nothing to share out between them"
     if found["reason"] is None:
         found |= {"evaluator_seeds": _EVALUATOR_SEEDS, "resamples": resamples, "spread": SPREAD}
         found["parameters"] = _importances(values, objective, parameters, resamples)

@@ -108,7 +108,10 @@ class TestNoImportance:
         [
             (search(5), "5 finished trials are too few for importances: 8 are the least"),
             (table(*[0.5] * 9), "every trial has the same objective: there is nothing to explain"),
-            (table(*np.linspace(0, 1, 9)), "every trial has the same parameters: there is nothing they could explain"),
+            (
+                table(*np.linspace(0, 1, 9)),
+                "fewer than two parameters vary: there is nothing to share out between them",
+            ),
             (table(*[None] * 9), "0 finished trials are too few for importances: 8 are the least"),
         ],
         ids=["few", "constant objective", "constant parameters", "all failed"],
@@ -151,7 +154,7 @@ class TestBest:
         rows = search(12)
         for row in rows:
             row[LOSS] = 1 - row[ACCURACY]
-        up, down = (analysed(rows, (RATE,), Objective(metric=metric))["findings"] for metric in (ACCURACY, LOSS))
+        up, down = (analysed(rows, (RATE, BATCH), Objective(metric=metric))["findings"] for metric in (ACCURACY, LOSS))
         assert any("larger values are better (Spearman +" in text for text in up)
         assert any("larger values are better (Spearman -" in text for text in down)
 
