@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from receipt_counter.study.template import Container
 
 from receipt_counter.engines.base import (
     EARLY_STOPPED,
@@ -26,6 +25,7 @@ from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.engines.local.preloaded import Preloaded
 from receipt_counter.engines.local.trial_process import argv_of
 from receipt_counter.errors import UserError
+from receipt_counter.katib.template import Container
 from tests.engines.support import LEARNING_RATE, LETTER, UNITS, experiment, read, rows
 
 GRID = {
