@@ -33,17 +33,24 @@ def compare(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from receipt_counter.progress import open_progress
+    from receipt_counter.report.study_report import write_study_report
     from receipt_counter.storage.store import open_store
-    from receipt_counter.study.compare import compare_ablation
+    from receipt_counter.study.compare import compare as compare_study
 
     store = open_store(arguments.store)
     study = find_study(arguments.study, store)
     with closing(open_progress()) as progress:
-        analysis = compare_ablation(study, store, progress)
+        analysis = compare_study(study, store, progress)
     console = Console(highlight=False, markup=False)
     for sentence in analysis["findings"]:
         console.print(f"- {sentence}")
-    console.print(f"\nanalysis  {study / 'analysis.json'}", soft_wrap=True)
+    written = [study / "analysis.json"]
+    if analysis["kind"] == "ablation":
+        written.append(write_study_report(study))
+    elif analysis["best_configurations"]["objective"]:
+        written.append(study / "best_config.yaml")
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True)
     return 0
 
 

@@ -7,24 +7,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from receipt_counter.config.loading import from_yaml
 from receipt_counter.config.schema import Config
+from receipt_counter.config.validation import coerce
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, read_document
-from receipt_counter.katib.space import search_space
+from receipt_counter.katib.space import Parameter, search_space
 from receipt_counter.progress import Progress
-from receipt_counter.storage.files import write_json
+from receipt_counter.storage.files import write_atomic, write_json
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store
 from receipt_counter.study.ablation_analysis import SPLIT, VariantRuns, analyse_ablation
-from receipt_counter.study.compile import CONFIG_FILE, VARIANTS_FILE
+from receipt_counter.study.compile import CONFIG_FILE, PRESET_ANNOTATION, VARIANTS_FILE
 from receipt_counter.study.findings import ablation_findings
 from receipt_counter.study.runs import dataset_of, finished_run, with_seed
+from receipt_counter.study.search_analysis import analyse_search, best_config
+from receipt_counter.study.settings import Objective, SearchParameter
 from receipt_counter.study.variants import read_variants
 
 
-def compare_ablation(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
-    """Compare the variants of an ablation study and write its `analysis.json`.
+def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
+    """Say what a study found and write its `analysis.json`; of a search also its `best_config.yaml`.
 
     Args:
         study: the study's directory, with the `experiment.yaml` that was run.
@@ -35,26 +40,60 @@ def compare_ablation(study: Path, store: Store, progress: Progress) -> dict[str,
         The content of `analysis.json`, with its findings in sentences.
 
     Raises:
-        UserError: it is no ablation of ours, or its baseline did not finish.
+        UserError: it is no study of ours, or nothing in it finished that could be compared.
     """
     document = read_document(study / "experiment.yaml")
     files = study_files(document)
-    if VARIANTS_FILE not in files:
-        raise UserError(f"{study}: this study has no {VARIANTS_FILE} among its ConfigMaps: it is no ablation of ours")
+    if CONFIG_FILE not in files:
+        raise UserError(f"{study}: its ConfigMaps hold no {CONFIG_FILE}: only studies made by `plan` can be compared")
+    ablation = VARIANTS_FILE in files
+    analysis = _ablation(document, store, progress) if ablation else _search(document, study)
+    write_json(study / "analysis.json", analysis)
+    return analysis
+
+
+def _ablation(document: StudyDocument, store: Store, progress: Progress) -> dict[str, Any]:
+    files = study_files(document)
     (seeds,) = (axis.values for axis in search_space(document.experiment) if axis.name == "seed")
-    config, place = base_config(files), str(study / "experiment.yaml")
+    config = base_config(files)
     variants = [
         VariantRuns(
             v.name, v.family, v.changes(), _runs(v.apply(config), [int(seed) for seed in seeds], store, progress)
         )
-        for v in read_variants(files[VARIANTS_FILE], place).values()
+        for v in read_variants(files[VARIANTS_FILE], VARIANTS_FILE).values()
     ]
-    objective = document.experiment.spec.objective
-    priority = [objective.objective_metric_name, *objective.additional_metric_names]
-    analysis = analyse_ablation(variants, [metric for metric in priority if metric != "answer_accuracy"])
-    analysis["findings"] = ablation_findings(analysis)
-    write_json(study / "analysis.json", analysis)
+    analysis = analyse_ablation(variants, _priority(document))
+    return {**analysis, "findings": ablation_findings(analysis)}
+
+
+def _search(document: StudyDocument, study: Path) -> dict[str, Any]:
+    import pandas as pd
+
+    table = study / "trials.csv"
+    if not table.exists():
+        raise UserError(f"{table}: no such file: no trial of this study has ended yet")
+    parameters = [_searched(axis) for axis in search_space(document.experiment)]
+    metric, *_ = priority = _priority(document)
+    trials = pd.read_csv(table, dtype={parameter.key: str for parameter in parameters})
+    analysis = analyse_search(trials, parameters, Objective(metric), priority)
+    best = analysis["best_configurations"].get("objective")
+    if best:
+        preset = document.experiment.metadata.annotations[PRESET_ANNOTATION]
+        text = best_config(base_config(study_files(document)), preset, best["parameters"])
+        write_atomic(study / "best_config.yaml", text)
     return analysis
+
+
+def _priority(document: StudyDocument) -> list[str]:
+    """The objective and the other metrics to look at first; exact answers are reported beside them anyway."""
+    objective = document.experiment.spec.objective
+    names = [objective.objective_metric_name, *objective.additional_metric_names]
+    return [name for name in names if name != "answer_accuracy" or name == objective.objective_metric_name]
+
+
+def _searched(axis: Parameter) -> SearchParameter:
+    values = tuple(coerce(axis.name, yaml.safe_load(value)) for value in axis.values)
+    return SearchParameter(axis.name, values, axis.low, axis.high, axis.step, axis.log)
 
 
 def study_files(document: StudyDocument) -> Mapping[str, str]:

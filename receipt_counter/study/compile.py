@@ -15,18 +15,20 @@ from receipt_counter.study.files import SearchFile
 from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter, StudySettings
 from receipt_counter.study.variants import Variant, write_variants
 
+PRESET_ANNOTATION = "receipt-counter/preset"
 MOUNT = "/etc/receipt-counter"
 CONFIG_FILE, VARIANTS_FILE = "config.yaml", "variants.yaml"
 _CONTAINER = "trial"
 _COMPLETE, _FAILED = (f'status.conditions.#(type=="{kind}")#|#(status=="True")#' for kind in ("Complete", "Failed"))
 
 
-def search_document(file: SearchFile, config: Config) -> StudyDocument:
+def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocument:
     """The Experiment of a hyperparameter study.
 
     Args:
         file: what is searched, how, and what it may cost.
         config: the resolved config that every variant changes.
+        preset: that the config was resolved with.
     """
     settings = file.settings
     names = {parameter.key: parameter.key.replace(".", "_") for parameter in file.parameters}
@@ -56,16 +58,19 @@ def search_document(file: SearchFile, config: Config) -> StudyDocument:
             "algorithmName": stopping.algorithm,
             "algorithmSettings": [{"name": name, "value": str(value)} for name, value in chosen.items()],
         }
-    return _document(settings, spec, {CONFIG_FILE: to_yaml(config)}, "hyperparameter")
+    return _document(settings, spec, {CONFIG_FILE: to_yaml(config)}, "hyperparameter", preset)
 
 
-def ablation_document(settings: StudySettings, variants: Sequence[Variant], config: Config) -> StudyDocument:
+def ablation_document(
+    settings: StudySettings, variants: Sequence[Variant], config: Config, preset: str
+) -> StudyDocument:
     """The Experiment of an ablation study: a grid over `variant` and `seed`.
 
     Args:
         settings: of the study.
         variants: all that are run, the baseline first.
         config: the resolved config that every variant changes.
+        preset: that the config was resolved with.
     """
     trials = len(variants) * len(settings.seeds)
     spec = {
@@ -91,16 +96,19 @@ def ablation_document(settings: StudySettings, variants: Sequence[Variant], conf
         ),
     }  # fmt: skip
     files = {CONFIG_FILE: to_yaml(config), VARIANTS_FILE: write_variants(variants)}
-    return _document(settings, spec, files, "ablation")
+    return _document(settings, spec, files, "ablation", preset)
 
 
-def _document(settings: StudySettings, spec: dict[str, Any], files: Mapping[str, str], kind: str) -> StudyDocument:
+def _document(
+    settings: StudySettings, spec: dict[str, Any], files: Mapping[str, str], kind: str, preset: str
+) -> StudyDocument:
     content = {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",
         "metadata": {
             "name": experiment_name(settings),
             "labels": {"app.kubernetes.io/part-of": "receipt-counter", "receipt-counter/study": kind},
+            "annotations": {PRESET_ANNOTATION: preset},
         },
         "spec": {
             **spec,

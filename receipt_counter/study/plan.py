@@ -61,7 +61,7 @@ def plan_search(path: Path, resolved: Resolved, store: Store, train_images: int 
     """
     file = read_search(path, resolved.preset)
     probes = _probe_search(file.parameters, resolved.config)
-    document = search_document(file, resolved.config)
+    document = search_document(file, resolved.config, resolved.preset)
     _refuse(path, check(document))
     seeds = len(file.settings.seeds)
     notes = []
@@ -89,7 +89,7 @@ def plan_ablation(path: Path, resolved: Resolved, store: Store, train_images: in
     variants = [Variant(BASELINE, {}), *file.variants, *_crossed(file)]
     configs, notes = _apply(variants, resolved.config)
     kept = [variant for variant in variants if variant.name in configs]
-    document = ablation_document(file.settings, kept, resolved.config)
+    document = ablation_document(file.settings, kept, resolved.config, resolved.preset)
     _refuse(path, check(document))
     seeds = len(file.settings.seeds)
     runs = [config for config in configs.values() for _ in range(seeds)]
