@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 METHOD = "fANOVA (Hutter, Hoos, Leyton-Brown 2014) through Optuna"
 SPREAD = (
     "importance and seed_sd: all trials, over evaluator seeds; mean, sd, low, high (2.5 % to 97.5 %): over bootstrap"
-    " resamples of the trials, each with an evaluator seed of its own; chance: the 95 % point over shuffles of the"
-    " objective, which no parameter explains"
+    " resamples of the trials, each with an evaluator seed of its own; chance: what the most important parameter stays"
+    " below in 95 % of shuffles of the objective, which no parameter explains"
 )
 _FEWEST_TRIALS = 8
 _EVALUATOR_SEEDS = 5
@@ -38,7 +38,8 @@ def parameter_importance(
         resamples: bootstrap resamples of the trials, and as many shuffles of the objective.
 
     Returns:
-        `method`, `trials` and either `parameters`, most important first, or None there and the `reason`.
+        `method`, `trials` and either `parameters`, most important first, with the importance that `chance` alone
+        reaches, or None there and the `reason`.
     """
     found: dict[str, Any] = {"method": METHOD, "trials": len(values), "parameters": None, "reason": None}
     if len(values) < _FEWEST_TRIALS:
@@ -49,13 +50,13 @@ def parameter_importance(
         found["reason"] = "fewer than two parameters vary: there is nothing to share out between them"
     if found["reason"] is None:
         found |= {"evaluator_seeds": _EVALUATOR_SEEDS, "resamples": resamples, "spread": SPREAD}
-        found["parameters"] = _importances(values, objective, parameters, resamples)
+        found |= _importances(values, objective, parameters, resamples)
     return found
 
 
 def _importances(
     values: pd.DataFrame, objective: pd.Series[float], parameters: Sequence[SearchParameter], resamples: int
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Any]:
     import pandas as pd
 
     encoded = pd.DataFrame({parameter.key: _encoded(parameter, values[parameter.key]) for parameter in parameters})
@@ -73,11 +74,14 @@ def _importances(
             "sd": float(spread[parameter.key].std()),
             "low": float(spread[parameter.key].quantile(0.025)),
             "high": float(spread[parameter.key].quantile(0.975)),
-            "chance": float(chance[parameter.key].quantile(0.95)),
         }
         for parameter in parameters
     }
-    return dict(sorted(found.items(), key=lambda item: -item[1]["importance"]))
+    return {
+        # the largest of each shuffle, so that one bar holds for all parameters together (Westfall and Young 1993)
+        "chance": float(chance.max(axis=1).quantile(0.95)),
+        "parameters": dict(sorted(found.items(), key=lambda item: -item[1]["importance"])),
+    }
 
 
 def _encoded(parameter: SearchParameter, column: pd.Series[Any]) -> pd.Series[Any]:

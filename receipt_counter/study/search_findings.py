@@ -10,7 +10,7 @@ from receipt_counter.study.settings import MINIMISED
 
 _SIGNIFICANT = 0.05
 _MOST = 0.5  # a parameter that explains more than this explains most
-_FEW = 0.1  # chance alone gives importances above this: the trials are few
+_FEW = 0.25  # chance alone gives importances above this: the trials are few
 _SHOWN = 3  # failures that are told one by one
 
 
@@ -28,7 +28,7 @@ def _best(analysis: Mapping[str, Any]) -> Iterable[str]:
     if best["objective"] is None:
         yield f"No trial succeeded with a value of {spoken(metric)}: there is no best configuration."
         return
-    changes = ", ".join(f"{key}={value}" for key, value in best["objective"]["parameters"].items())
+    changes = ", ".join(f"{key}={_short(value)}" for key, value in best["objective"]["parameters"].items())
     yield f"Best: trial {best['objective']['trial']} reaches {_figure(metric, best['objective'])} with {changes}."
     yield from _goal(analysis["objective"], best["objective"]["value"])
     for other in analysis["priority_metrics"]:
@@ -38,6 +38,10 @@ def _best(analysis: Mapping[str, Any]) -> Iterable[str]:
     if len(front) > 1:
         among = ", ".join(spoken(name) for name in analysis["priority_metrics"])
         yield f"{len(front)} trials are the best compromises between {among}: {', '.join(front)}."
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _figure(metric: str, entry: Mapping[str, Any]) -> str:
@@ -57,7 +61,7 @@ def _parameters(analysis: Mapping[str, Any]) -> Iterable[str]:
         yield f"Importances of the parameters are not known: {importance['reason']}."
         return
     shares: Mapping[str, Mapping[str, float]] = importance["parameters"]
-    clear = [key for key, share in shares.items() if share["importance"] > share["chance"]]
+    clear = [key for key, share in shares.items() if share["importance"] > importance["chance"]]
     for key in clear:
         share = shares[key]
         how_much = "most" if share["importance"] > _MOST else "some"
@@ -65,9 +69,9 @@ def _parameters(analysis: Mapping[str, Any]) -> Iterable[str]:
         yield f"{key} explains {how_much} of the differences ({spread}){_direction(analysis, key, metric)}."
     if not clear:
         yield "No parameter explains more of the differences than chance would."
-    chance = max(share["chance"] for share in shares.values())
-    few = " are few" if chance > _FEW else ""
-    yield f"{importance['trials']} trials{few}: importances of parameters below {chance:.2f} may be chance."
+    few = " are few" if importance["chance"] > _FEW else ""
+    bar = f"importances of parameters below {importance['chance']:.2f} cannot be told from chance"
+    yield f"{importance['trials']} trials{few}: {bar}."
 
 
 def _direction(analysis: Mapping[str, Any], key: str, metric: str) -> str:
