@@ -169,6 +169,8 @@ def _categorical(name: str, values: Sequence[str]) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     """A value without spaces, as `--set` reads it back: Katib joins a trial's arguments unquoted."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
