@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from receipt_counter.storage.store import Store
 from receipt_counter.study.ablation_analysis import SPLIT, VariantRuns, analyse_ablation
 from receipt_counter.study.compile import CONFIG_FILE, PRESET_ANNOTATION, VARIANTS_FILE
 from receipt_counter.study.findings import ablation_findings
-from receipt_counter.study.runs import dataset_of, finished_run, with_seed
+from receipt_counter.study.runs import code_versions, dataset_of, finished_run, with_seed
 from receipt_counter.study.search_analysis import analyse_search, best_config
 from receipt_counter.study.settings import Objective, SearchParameter
-from receipt_counter.study.variants import read_variants
+from receipt_counter.study.variants import BASELINE, read_variants
 
 
 def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
@@ -56,12 +56,13 @@ def _ablation(document: StudyDocument, store: Store, progress: Progress) -> dict
     files = study_files(document)
     (seeds,) = (axis.values for axis in search_space(document.experiment) if axis.name == "seed")
     config = base_config(files)
-    variants = [
-        VariantRuns(
-            v.name, v.family, v.changes(), _runs(v.apply(config), [int(seed) for seed in seeds], store, progress)
-        )
-        for v in read_variants(files[VARIANTS_FILE], VARIANTS_FILE).values()
-    ]
+    for version in code_versions(store):  # all runs of one version: code that changed since may not explain effects
+        variants = [
+            VariantRuns(v.name, v.family, v.changes(), _runs(v.apply(config), seeds, store, version, progress))
+            for v in read_variants(files[VARIANTS_FILE], VARIANTS_FILE).values()
+        ]
+        if any(variant.name == BASELINE and variant.runs for variant in variants):
+            break
     analysis = analyse_ablation(variants, _priority(document))
     return {**analysis, "findings": ablation_findings(analysis)}
 
@@ -109,8 +110,8 @@ def base_config(files: Mapping[str, str]) -> Config:
         return from_yaml(path)
 
 
-def _runs(config: Config, seeds: list[int], store: Store, progress: Progress) -> dict[int, Run]:
+def _runs(config: Config, seeds: Sequence[str], store: Store, version: str, progress: Progress) -> dict[int, Run]:
     """{seed: its finished run}; the failed ones are left out."""
     dataset = dataset_of(config, store, progress)
-    found = {seed: finished_run(with_seed(config, seed), SPLIT, dataset, store) for seed in seeds}
+    found = {int(seed): finished_run(with_seed(config, int(seed)), SPLIT, dataset, store, version) for seed in seeds}
     return {seed: run for seed, run in found.items() if run is not None}

@@ -12,6 +12,7 @@ from receipt_counter.config.schema import Config
 from receipt_counter.config.source import Setting
 from receipt_counter.data.dataset import Dataset
 from receipt_counter.progress import Progress
+from receipt_counter.storage.files import read_json
 from receipt_counter.storage.run import FINISHED, Run
 from receipt_counter.storage.store import Store, run_id
 from receipt_counter.storage.versions import code_version
@@ -46,7 +47,18 @@ def _one_at_a_time(file: Path) -> Iterator[None]:
         yield
 
 
-def finished_run(config: Config, split: str, dataset: Dataset, store: Store) -> Run | None:
+def code_versions(store: Store) -> list[str]:
+    """The versions of the code that runs in the store were made with: this code's first, then the latest."""
+    latest: dict[str, str] = {}
+    for file in store.runs.glob("*/run.json"):
+        record = read_json(file)
+        version = record.get("lineage", {}).get("code_version", "")
+        latest[version] = max(latest.get(version, ""), record.get("started") or "")
+    current = code_version()
+    return [current, *sorted(latest.keys() - {current}, key=lambda version: latest[version], reverse=True)]
+
+
+def finished_run(config: Config, split: str, dataset: Dataset, store: Store, version: str) -> Run | None:
     """The finished run of a config, judged on a split; None where there is none.
 
     Args:
@@ -54,7 +66,8 @@ def finished_run(config: Config, split: str, dataset: Dataset, store: Store) -> 
         split: that it must have been judged on.
         dataset: of the run.
         store: where runs live.
+        version: of the code that made it.
     """
-    run = Run(store.run_directory(run_id(config, dataset.fingerprint, code_version())))
+    run = Run(store.run_directory(run_id(config, dataset.fingerprint, version)))
     judged = run.status == FINISHED and (run.evaluation(split) / "metrics.json").exists()
     return run if judged else None
