@@ -178,8 +178,9 @@ def _ranking(
 
 
 def _removable(name: str, effects: Mapping[tuple[str, str], Effect], priority: Sequence[str]) -> bool:
-    """Whether a variation is not measurably worse in any metric that matters first."""
-    return all(verdict(metric, effects[name, metric]) != "worse" for metric in priority)
+    """Whether nothing hints that a variation is worse in a metric that matters first: no correction is asked here."""
+    alone = [(metric, dataclasses.replace(effects[name, metric], p_holm=None)) for metric in priority]
+    return all(verdict(metric, effect) != "worse" for metric, effect in alone)
 
 
 def _detectable(compared: Any, metric: str) -> float | None:

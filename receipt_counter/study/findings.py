@@ -52,12 +52,16 @@ def _probability(p: float) -> str:
 def _unchanged(analysis: Mapping[str, Any], priority: Sequence[str]) -> list[str]:
     effects = analysis["ablation_analysis"]
     identical = [name for name in effects if all(effects[name][metric]["identical"] for metric in priority)]
-    undecided = [
+    open_ = [
         name
         for name in effects
         if name not in identical and all(effects[name][metric]["verdict"] == "undecided" for metric in priority)
     ]
-    sentences = [f"Identical to the baseline in every answer: {', '.join(identical)}."] if identical else []
+    hinted = {name: hints for name in open_ if (hints := _hints(effects[name], priority))}
+    undecided = [name for name in open_ if name not in hinted]
+    sentences = [f"{name} {'; '.join(hints)}: more seeds would decide." for name, hints in hinted.items()]
+    if identical:
+        sentences.append(f"Identical to the baseline in every answer: {', '.join(identical)}.")
     if undecided:
         sentences.append(f"No measurable difference from the baseline: {', '.join(undecided)}.")
     for name in undecided:
@@ -66,6 +70,17 @@ def _unchanged(analysis: Mapping[str, Any], priority: Sequence[str]) -> list[str
         if saved:
             sentences.append(f"{name} could be had at no measurable loss and saves {' and '.join(saved)}.")
     return sentences
+
+
+def _hints(effects: Mapping[str, Any], priority: Sequence[str]) -> list[str]:
+    """Effects whose own interval excludes 0, though they do not survive the correction for many questions."""
+    return [
+        f"may change {spoken(metric)} by {effect['effect'] * _POINTS:+.1f} points (95 % interval"
+        f" {effect['low'] * _POINTS:+.1f} to {effect['high'] * _POINTS:+.1f}), which does not survive Holm's correction"
+        f" (p {_probability(effect['p_holm'])})"
+        for metric in priority
+        if not (effect := effects[metric])["identical"] and not effect["low"] <= 0 <= effect["high"]
+    ]
 
 
 def _saving(ratios: Mapping[str, float | None]) -> list[tuple[str, float]]:
