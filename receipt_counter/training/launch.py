@@ -47,10 +47,22 @@ def launch(
     """
     alone = config.training.processes == 1 or "WORLD_SIZE" in os.environ
     arguments = ["--data", str(dataset.path), "--store", str(store), "--experiment-name", experiment_name]
-    with nullcontext() if alone else _peers(config, arguments):
+    with _environment_restored(), nullcontext() if alone else _peers(config, arguments):
         from receipt_counter.training.train import train
 
         return train(config, dataset, store, experiment_name=experiment_name, progress=progress)
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """What training tells DeepSpeed through the environment ends with it: programs started later are no part of it."""
+    before = {name: os.environ.get(name) for name in (*_WORLD, "MASTER_ADDR", "MASTER_PORT")}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
 
 
 @contextmanager
@@ -80,8 +92,6 @@ def _peers(config: Config, arguments: Sequence[str]) -> Iterator[None]:
             for peer in peers:  # the run is finished, or cannot go on without this process
                 peer.kill()
                 peer.wait()
-            for name in _WORLD:
-                os.environ.pop(name, None)
 
 
 def _place(rank: int, world: int, directory: Path) -> dict[str, str]:

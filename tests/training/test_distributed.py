@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,12 +27,19 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return write_squares(tmp_path_factory.mktemp("data") / "squares", {"train": 64, "val": 8})
 
 
+def clean_environment() -> dict[str, str]:
+    """Without what a test that trained in this process itself left for DeepSpeed."""
+    left = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return {name: value for name, value in os.environ.items() if name not in left}
+
+
 def two_processes(directory: Path, dataset: Dataset, *overrides: str) -> Path:
     config = directory / "config.yaml"
     config.write_text(to_yaml(small_config("training.processes=2", *overrides)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "receipt_counter.training", "--config", str(config), "--data", str(dataset.path)]
-    done = subprocess.run([*command, "--store", str(directory / "store")], capture_output=True, text=True, check=False)
+    command += ["--store", str(directory / "store")]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (run,) = (directory / "store" / "runs").iterdir()
     return run
@@ -68,7 +76,9 @@ class Command:
         self.command += ["--data", str(dataset.path), "--store", str(self.store)]
 
     def start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            self.command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     def finish(self) -> Path:
         process = self.start()
