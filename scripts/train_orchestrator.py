@@ -11,7 +11,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))  # works from a checkout that is not installed
 
 from receipt_counter.cli import main  # noqa: E402  # only importable from here on
-from receipt_counter.cli.parser import Parser  # noqa: E402
+from receipt_counter.cli.parser import Parser  # noqa: E402  # as above
 from receipt_counter.cli.terminal import print_error  # noqa: E402
 from receipt_counter.errors import UserError  # noqa: E402
 

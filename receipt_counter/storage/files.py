@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
@@ -50,6 +51,33 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno not in _USERS_TROUBLE:
             raise
         raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def exclusive(directory: Path, what: str) -> Iterator[None]:
+    """Hold a directory for this process; the lock goes with the process, however it ends.
+
+    Args:
+        directory: made where it is missing.
+        what: it holds, for the message: "run" or "study".
+
+    Raises:
+        UserError: another process is working on it, or the place cannot be written to.
+    """
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = (directory / ".lock").open("a+")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            raise UserError(f"{directory}: process {owner} is already working on this {what}") from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_counter.errors import UserError
-from receipt_counter.storage.files import read_json, write_json
+from receipt_counter.storage.files import exclusive, read_json, write_json
 
 FINISHED = "finished"
 STATUSES = ("running", "interrupted", "failed", "diverged", FINISHED)
@@ -93,17 +91,7 @@ class Run:
         Raises:
             UserError: another process is working on the run.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / ".lock").open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                handle.seek(0)
-                owner = handle.read().strip() or "unknown"
-                raise UserError(f"{self.directory}: process {owner} is already working on this run") from None
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+        with exclusive(self.directory, "run"):
             # what another process wrote before the lock was ours
             if self.record_file.exists():
                 self.record = read_json(self.record_file)

@@ -16,17 +16,15 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import fcntl
 import io
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from receipt_counter.engines.base import TrialResult, name_of
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, write_document
-from receipt_counter.storage.files import read_json, write_atomic, write_json, writing
+from receipt_counter.storage.files import exclusive, read_json, write_atomic, write_json
 
 _NOT_IN_ID = {"max_trial_count": None, "max_failed_trial_count": None, "resume_policy": None}
 
@@ -57,27 +55,13 @@ class Journal:
         self._parameters = tuple(parameters)
         self._strategies = dict(strategies)
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the study for this process; the lock goes with the process, however it ends.
 
         Raises:
             UserError: another process is working on the study.
         """
-        with writing(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
-            handle = (self.directory / ".lock").open("a+")
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                handle.seek(0)
-                owner = handle.read().strip() or "unknown"
-                raise UserError(f"{self.directory}: process {owner} is already working on this study") from None
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
-            yield
+        return exclusive(self.directory, "study")
 
     def trial_directory(self, name: str) -> Path:
         """Where a trial's files go."""
