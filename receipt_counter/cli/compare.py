@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from receipt_counter.cli.parser import Subparsers, add_command, add_store_option
-from receipt_counter.errors import UserError, suggestion
-
-if TYPE_CHECKING:
-    from receipt_counter.storage.store import Store
 
 
 def add_commands(commands: Subparsers) -> None:
@@ -38,7 +32,7 @@ def compare(arguments: argparse.Namespace) -> int:
     from receipt_counter.study.compare import compare as compare_study
 
     store = open_store(arguments.store)
-    study = find_study(arguments.study, store)
+    study = store.find_study(arguments.study)
     with closing(open_progress()) as progress:
         analysis = compare_study(study, store, progress)
     console = Console(highlight=False, markup=False)
@@ -52,25 +46,3 @@ def compare(arguments: argparse.Namespace) -> int:
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True)
     return 0
-
-
-def find_study(reference: str, store: Store) -> Path:
-    """The study directory a user means.
-
-    Args:
-        reference: a path, a study's id, or an unambiguous beginning of one.
-        store: where studies live.
-
-    Raises:
-        UserError: no study or several fit.
-    """
-    if (Path(reference) / "experiment.yaml").is_file():
-        return Path(reference)
-    known = sorted(path.parent.name for path in store.studies.glob("*/experiment.yaml"))
-    found = [name for name in known if name.startswith(reference)]
-    if len(found) == 1:
-        return store.studies / found[0]
-    if found:
-        raise UserError(f"{reference}: several studies begin so in {store.studies}: {', '.join(found)}")
-    hint = suggestion(reference, known) if known else "none yet; `receipt-counter sweep EXPERIMENT.yaml` runs one"
-    raise UserError(f"{reference}: no such study in {store.studies}; {hint}")

@@ -56,16 +56,25 @@ class Store:
         Raises:
             UserError: no run or several fit.
         """
-        if (Path(reference) / "run.json").is_file():
-            return Path(reference)
-        known = sorted(path.parent.name for path in self.runs.glob("*/run.json"))
-        found = [name for name in known if name.startswith(reference)]
-        if len(found) == 1:
-            return self.runs / found[0]
-        shown = ", ".join((found or known)[:5]) or "none yet"
-        raise UserError(
-            f"{reference}: {'several runs' if found else 'no run'} of that name in {self.runs}; there: {shown}"
-        )
+        return _find(reference, self.runs, "run.json", ("run", "runs"))
+
+    def find_study(self, reference: str) -> Path:
+        """The study directory a user means; arguments and errors as for `find_run`."""
+        return _find(reference, self.studies, "experiment.yaml", ("study", "studies"))
+
+
+def _find(reference: str, parent: Path, record: str, what: tuple[str, str]) -> Path:
+    """The directory below `parent` that holds `record` and that a path, a name or the beginning of one means."""
+    if (Path(reference) / record).is_file():
+        return Path(reference)
+    known = sorted(path.parent.name for path in parent.glob(f"*/{record}"))
+    found = [name for name in known if name.startswith(reference)]
+    if len(found) == 1:
+        return parent / found[0]
+    one, several = what
+    shown = ", ".join((found or known)[:5]) or "none yet"
+    what_is_there = f"several {several}" if found else f"no {one}"
+    raise UserError(f"{reference}: {what_is_there} of that name in {parent}; there: {shown}")
 
 
 def open_store(location: str | None = None) -> Store:

@@ -80,4 +80,4 @@ def test_a_searchs_best_config_is_taken_as_it_is(base: list[str], tmp_path: Path
 
 def test_an_unknown_study_is_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "ablatoin", "--store", str(tmp_path)]) == 2
-    assert "no such study" in capsys.readouterr().err
+    assert "no study of that name" in capsys.readouterr().err
