@@ -109,7 +109,8 @@ def test_stragglers_of_a_finished_command_are_swept_up(tmp_path: Path) -> None:
 
 
 def test_output_goes_to_the_log(tmp_path: Path) -> None:
-    command = start(SUPERVISOR, str(tmp_path / "log"), "echo hello; echo trouble >&2")
+    # what is still running when the shell ends is killed, so the shell waits for its child in the background
+    command = start(SUPERVISOR, str(tmp_path / "log"), "echo hello; echo trouble >&2; wait")
     command.communicate(timeout=20)
     assert sorted((tmp_path / "log").read_text().split()) == ["hello", "hello", "trouble", "trouble"]
 
