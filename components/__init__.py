@@ -12,6 +12,6 @@ import receipt_counter
 IMAGE = os.environ.get("RECEIPT_COUNTER_IMAGE", f"receipt-counter-pipelines:{receipt_counter.__version__}")
 
 
-def component(function: Callable[..., None]) -> Callable[..., Any]:
+def component(function: Callable[..., object]) -> Callable[..., Any]:
     """Make a function a lightweight component in our image, which holds all it needs: no step installs anything."""
     return cast(Callable[..., Any], dsl.component(base_image=IMAGE, install_kfp_package=False)(function))

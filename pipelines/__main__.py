@@ -7,9 +7,12 @@ from pathlib import Path
 
 from kfp import compiler
 
+from pipelines.ablation import ablation
+from pipelines.all import everything
+from pipelines.hyperparameter import hyperparameter
 from pipelines.single import single
 
-PIPELINES = {"single": single}
+PIPELINES = {"single": single, "hyperparameter": hyperparameter, "ablation": ablation, "all": everything}
 
 
 def compile_all(directory: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Run the single pipeline on this machine with kfp's local runner: `python -m pipelines.local REQUEST RESULT PARENT`.
+"""Run a pipeline on this machine with kfp's local runner: `python -m pipelines.local REQUEST RESULT PARENT`.
 
 A process of its own: kfp's runner alters logging and printing, and deletes its workspace. What it prints is a log.
 """
@@ -17,19 +17,20 @@ from receipt_counter.storage.files import write_json
 from receipt_counter.storage.store import Store
 
 
-def run_single(store: Store, arguments: dict[str, Any]) -> dict[str, str]:
-    """Run the pipeline; steps whose inputs and code have not changed are taken from the cache.
+def run(store: Store, pipeline: str, arguments: dict[str, Any]) -> dict[str, str]:
+    """Run a pipeline; steps whose inputs and code have not changed are taken from the cache.
 
     Args:
         store: keeps kfp's cache and the small files it writes for each step.
-        arguments: the pipeline's parameters.
+        pipeline: its name.
+        arguments: its parameters.
 
     Returns:
         {output of the pipeline: where it lies}.
     """
     from kfp import local
 
-    from pipelines.single import single
+    from pipelines.__main__ import PIPELINES
 
     warnings.filterwarnings(
         "ignore", message="You may be attemping to run a task that uses custom", category=RuntimeWarning
@@ -40,7 +41,7 @@ def run_single(store: Store, arguments: dict[str, Any]) -> dict[str, str]:
         enable_caching=True,
         cache_root=str(store.cache),
     )
-    task = single(**arguments)
+    task = PIPELINES[pipeline](**arguments)
     return {name: artifact.uri for name, artifact in task.outputs.items()}
 
 
@@ -52,7 +53,8 @@ def main(argv: list[str]) -> None:
     # would be inherited by the step; a handler that does nothing is not.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
-    write_json(Path(result_file), run_single(Store(Path(request["store"])), request))
+    store = Store(Path(request["arguments"]["store"]))
+    write_json(Path(result_file), run(store, request["pipeline"], request["arguments"]))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -28,6 +29,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Table as RichTable
 from rich.text import Text
 
 ENVIRONMENT_VARIABLE = "RECEIPT_COUNTER_PROGRESS"
@@ -36,6 +38,31 @@ SECONDS_BETWEEN_LINES = 10.0
 
 Value = float | int | str
 Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that changes while work goes on, such as the trials of a sweep.
+
+    Attributes:
+        columns: headings; those of numbers are aligned to the right.
+        rows: (style, its cells), the style as rich names it, or empty.
+        numbers: headings of the columns that hold numbers.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]
+    numbers: Sequence[str] = ()
+
+
+def draw_table(table: Table) -> RenderableType:
+    """The table as rich draws it."""
+    drawn = RichTable(box=None, pad_edge=False)
+    for heading in table.columns:
+        drawn.add_column(heading, justify="right" if heading in table.numbers else "left", no_wrap=True)
+    for style, cells in table.rows:
+        drawn.add_row(*map(Text, cells), style=style or None)
+    return drawn
 
 
 class Sink(Protocol):
@@ -79,6 +106,10 @@ class Progress:
     def note(self, text: str) -> None:
         """Leave a lasting line: something the user should know that is not an error."""
         self.event("note", text=text)
+
+    def table(self, table: Table) -> None:
+        """Show a table below the phases until the step ends; only live displays do."""
+        self._sink.handle({"event": "table", "table": asdict(table)})
 
     def event(self, kind: str, **fields: Value) -> None:
         """Send what is no phase of work (a step that begins, an error) to a parent that reads the event file."""
@@ -206,6 +237,7 @@ class LiveDisplay:
         self._rows: dict[str, TaskID] = {}
         self._starting: TaskID | None = None
         self._values: tuple[str, Text] | None = None
+        self._table: RenderableType | None = None
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4)
         self._live.start()
 
@@ -216,6 +248,10 @@ class LiveDisplay:
             self._live.console.print(event["text"], markup=False, highlight=False)
         elif kind in ("step", "start", "step_end"):
             self._remove_starting()
+        if kind in ("step", "step_end"):
+            self._table = None
+        elif kind == "table":
+            self._table = draw_table(Table(**event["table"]))
         if kind == "step":
             self._starting = self._bars.add_task(f"{escape(event['name'])} [dim]starts", total=None)
         if "phase" in event:
@@ -227,7 +263,8 @@ class LiveDisplay:
         self._live.stop()
 
     def _draw(self) -> RenderableType:
-        return Group(self._bars, self._values[1]) if self._values else self._bars
+        below = [self._values[1] if self._values else None, self._table]
+        return Group(self._bars, *(part for part in below if part is not None))
 
     def _remove_starting(self) -> None:
         if self._starting is not None:

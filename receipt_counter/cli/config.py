@@ -49,8 +49,8 @@ def show_config(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def resolve_config(arguments: argparse.Namespace) -> Resolved:
-    """The config that the options of `add_config_options` decide."""
+def resolve_config(arguments: argparse.Namespace, small: str = "laptop") -> Resolved:
+    """The config that the options of `add_config_options` decide; without a GPU `--preset auto` takes the small one."""
     from receipt_counter.config.loading import resolve
 
     return resolve(
@@ -59,4 +59,5 @@ def resolve_config(arguments: argparse.Namespace) -> Resolved:
         arguments.overrides,
         seed=arguments.seed,
         data=Path(arguments.data) if arguments.data else None,
+        small=small,
     )

@@ -78,11 +78,12 @@ class Result:
     steps: tuple[str, ...]
 
 
-def run_pipeline(store: Store, arguments: Mapping[str, Any], sink: Sink) -> Result:
-    """Run the single pipeline to its end; its processes die with this one.
+def run_pipeline(store: Store, pipeline: str, arguments: Mapping[str, Any], sink: Sink) -> Result:
+    """Run a pipeline to its end; its processes die with this one.
 
     Args:
         store: also keeps the log.
+        pipeline: its name: "single", "hyperparameter", ...
         arguments: the pipeline's parameters.
         sink: shows progress; closed before this returns.
 
@@ -94,7 +95,7 @@ def run_pipeline(store: Store, arguments: Mapping[str, Any], sink: Sink) -> Resu
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="receipt-counter-", ignore_cleanup_errors=True) as scratch:
         events, request, result = (Path(scratch) / name for name in ("events.jsonl", "request.json", "result.json"))
-        write_json(request, dict(arguments))
+        write_json(request, {"pipeline": pipeline, "arguments": dict(arguments)})
         watch = _Watch(EventReader(events), sink)
         sink.handle({"event": "step", "name": "pipeline"})
         try:

@@ -79,7 +79,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that decide a config."""
     group = parser.add_argument_group("config", "later ones win: defaults < preset < --config < --set, --seed, --data")
     group.add_argument("--config", metavar="FILE", help="YAML file with the keys you change")
-    group.add_argument("--preset", default="auto", metavar="NAME", help="laptop, full, or auto (default)")
+    group.add_argument("--preset", default="auto", metavar="NAME", help="laptop, study, full, or auto (default)")
     group.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override any key; repeatable"
     )
@@ -90,3 +90,19 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 def add_store_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that says where runs live."""
     parser.add_argument("--store", metavar="DIR", help="where runs live (default: ./experiments)")
+
+
+def add_workers_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says how many trials of a study run at a time."""
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="trials at a time (default: one a core, at most parallelTrialCount); changes no result",
+    )
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)

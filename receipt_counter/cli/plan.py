@@ -11,9 +11,11 @@ from receipt_counter.cli.parser import Subparsers, add_command, add_config_optio
 from receipt_counter.errors import UserError, suggestion
 
 if TYPE_CHECKING:
+    from receipt_counter.config.loading import Resolved
     from receipt_counter.study.plan import Plan
 
 STUDIES = ("hyperparameter", "ablation")
+SMALL_PRESET = "study"  # what `--preset auto` takes for a study without a GPU
 OVER_BUDGET = 1
 
 
@@ -50,9 +52,12 @@ def plan(arguments: argparse.Namespace) -> int:
     """Print the plan; write the Experiment unless it is over budget."""
     if arguments.mode not in STUDIES:
         raise UserError(f"--mode {arguments.mode}: no such study; {suggestion(arguments.mode, STUDIES)}")
-    planned = make_plan(arguments, arguments.mode)
+    resolved = resolve_config(arguments, SMALL_PRESET)
+    for note in resolved.notes:
+        print(note, flush=True)
+    planned = make_plan(arguments, arguments.mode, resolved)
     _show(planned)
-    _refuse_over_budget(planned, arguments.budget or planned.settings.budget.device_hours)
+    refuse_over_budget(planned, arguments.budget)
     if arguments.output is not None:
         from receipt_counter.katib.experiment import write_document
 
@@ -62,15 +67,18 @@ def plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def make_plan(arguments: argparse.Namespace, mode: str) -> Plan:
-    """The plan of the study that the options of `add_study_options` and of the config name."""
+def make_plan(arguments: argparse.Namespace, mode: str, resolved: Resolved) -> Plan:
+    """The plan of the study that the options of `add_study_options` name.
+
+    Args:
+        arguments: with those options, and the store's.
+        mode: one of STUDIES.
+        resolved: the config that every variant changes.
+    """
     from receipt_counter.data.dataset import Dataset
     from receipt_counter.storage.store import open_store
     from receipt_counter.study.plan import plan_ablation, plan_search
 
-    resolved = resolve_config(arguments)
-    for note in resolved.notes:
-        print(note, flush=True)
     path = resolved.config.data.path
     images = len(Dataset.open(Path(path)).examples("train")) if path else None
     file = getattr(arguments, f"{mode}_config")
@@ -78,7 +86,17 @@ def make_plan(arguments: argparse.Namespace, mode: str) -> Plan:
     return make(file, resolved, open_store(arguments.store), images)
 
 
-def _refuse_over_budget(planned: Plan, budget: float | None) -> None:
+def refuse_over_budget(planned: Plan, budget: float | None) -> None:
+    """Refuse a study that is expected to cost more than it may.
+
+    Args:
+        planned: the study; its file may name a budget.
+        budget: device-hours; None takes the file's.
+
+    Raises:
+        UserError: it costs more.
+    """
+    budget = budget or planned.settings.budget.device_hours
     if budget is None:
         return
     if planned.cost is None:
@@ -98,17 +116,18 @@ def _show(planned: Plan) -> None:
 
     console = Console(highlight=False)
     search = planned.kind == "hyperparameter"
-    table = Table("parameter" if search else "variant", "values" if search else "changes", title=_title(planned))
+    table = Table("parameter" if search else "variant", "values" if search else "changes", title=plan_title(planned))
     for name, change in planned.changes:
         table.add_row(escape(name), escape(change))
     console.print()
     console.print(table)
     for note in planned.notes:
         console.print(f"note: {note}", markup=False)
-    console.print(_cost(planned), markup=False)
+    console.print(plan_cost(planned), markup=False)
 
 
-def _title(planned: Plan) -> str:
+def plan_title(planned: Plan) -> str:
+    """How many trials, in words."""
     seeds = len(planned.settings.seeds)
     plural = "s" * (seeds > 1)
     if planned.kind == "hyperparameter":
@@ -116,7 +135,8 @@ def _title(planned: Plan) -> str:
     return f"{len(planned.changes)} variants x {seeds} seed{plural} = {planned.trials} trials"
 
 
-def _cost(planned: Plan) -> str:
+def plan_cost(planned: Plan) -> str:
+    """What it will cost, in words."""
     cost = planned.cost
     if cost is None:
         return "cost: unknown, there is no past run of this model and picture size (run one: receipt-counter run)"

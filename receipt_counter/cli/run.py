@@ -1,26 +1,32 @@
-"""`receipt-counter run`: run an experiment as a pipeline."""
+"""`receipt-counter run`: run an experiment, a search, an ablation study, or all of them, as a pipeline."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from receipt_counter.cli.config import resolve_config
-from receipt_counter.cli.parser import Subparsers, add_command, add_config_options, add_store_option
+from receipt_counter.cli.parser import Subparsers, add_command, add_config_options, add_store_option, add_workers_option
+from receipt_counter.cli.plan import SMALL_PRESET, STUDIES, add_study_options
 from receipt_counter.errors import UserError, suggestion
 
 if TYPE_CHECKING:
     from receipt_counter.config.loading import Resolved
     from receipt_counter.storage.store import Store
 
-MODES = ("single",)
-LATER_MODES = ("hyperparameter", "ablation", "all")
+MODES = ("single", *STUDIES, "all")
 BACKENDS = ("local",)
 LATER_BACKENDS = ("kubeflow",)
+# the pipelines' parameters that hold each study's Experiment
+_EXPERIMENTS = {
+    "single": {},
+    "hyperparameter": {"experiment": "hyperparameter"},
+    "ablation": {"experiment": "ablation"},
+    "all": {"search_experiment": "hyperparameter", "ablation_experiment": "ablation"},
+}
 
 
 def add_commands(commands: Subparsers) -> None:
@@ -29,102 +35,90 @@ def add_commands(commands: Subparsers) -> None:
         commands,
         "run",
         run,
-        help="run an experiment: prepare data, train, evaluate, draw the report",
+        help="run an experiment, a search, an ablation study, or all of them, from data to report",
         examples=[
             "receipt-counter run --mode single",
             "receipt-counter run --mode single --preset laptop --set training.learning_rate=1e-3 --seed 7",
             "receipt-counter run --mode single --data my-receipts --experiment-name real",
+            "receipt-counter run --mode all --preset study",
         ],
     )
-    parser.add_argument("--mode", default="single", metavar="MODE", help="single: one experiment (default)")
+    modes = "single: one experiment (default); hyperparameter: a search; ablation: which parts matter; all: these three"
+    parser.add_argument("--mode", default="single", metavar="MODE", help=modes)
     parser.add_argument("--backend", default="local", metavar="NAME", help="local: on this machine (default)")
     parser.add_argument("--experiment-name", metavar="NAME", help="recorded with the run (default: the preset's name)")
+    parser.add_argument(
+        "--model-name", default="receipt-counter", metavar="NAME", help="what a search's winner is promoted as"
+    )
+    add_workers_option(parser)
+    add_study_options(parser)
     add_store_option(parser)
     add_config_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the pipeline and sum up what it found."""
-    _require("--mode", arguments.mode, MODES, LATER_MODES, "studies")
-    _require("--backend", arguments.backend, BACKENDS, LATER_BACKENDS, "cluster support")
+    _require_backend(arguments.backend)
+    if arguments.mode not in MODES:
+        raise UserError(f"--mode {arguments.mode}: no such choice; {suggestion(arguments.mode, MODES)}")
     if importlib.util.find_spec("kfp") is None:
         raise UserError("kfp is not installed; install this project with its extra `local`: pip install '.[local]'")
     from receipt_counter.progress import terminal_sink
     from receipt_counter.storage.store import open_store
 
     store = open_store(arguments.store)
-    resolved = resolve_config(arguments)
+    resolved = resolve_config(arguments, "laptop" if arguments.mode == "single" else SMALL_PRESET)
     for note in resolved.notes:
         print(note, flush=True)
+    parameters = _parameters(arguments, resolved, store)
     from receipt_counter.cli.local_pipeline import run_pipeline
+    from receipt_counter.cli.summary import print_summary
 
-    result = run_pipeline(store, _pipeline_arguments(arguments, resolved, store), terminal_sink(sys.stderr))
-    _print_summary(Path(result.outputs["run"]), nothing_done=not result.steps)
+    result = run_pipeline(store, arguments.mode, parameters, terminal_sink(sys.stderr))
+    print_summary(arguments.mode, result)
     return 0
 
 
-def _require(option: str, value: str, valid: tuple[str, ...], later: tuple[str, ...], comes_with: str) -> None:
-    if value in later:
-        raise UserError(f"{option} {value}: comes with {comes_with} and is not there yet; use {option} {valid[0]}")
-    if value not in valid:
-        raise UserError(f"{option} {value}: no such choice; {suggestion(value, (*valid, *later))}")
+def _require_backend(backend: str) -> None:
+    if backend in LATER_BACKENDS:
+        raise UserError(
+            f"--backend {backend}: comes with cluster support and is not there yet; use --backend {BACKENDS[0]}"
+        )
+    if backend not in BACKENDS:
+        raise UserError(f"--backend {backend}: no such choice; {suggestion(backend, (*BACKENDS, *LATER_BACKENDS))}")
 
 
-def _pipeline_arguments(arguments: argparse.Namespace, resolved: Resolved, store: Store) -> dict[str, Any]:
+def _parameters(arguments: argparse.Namespace, resolved: Resolved, store: Store) -> dict[str, Any]:
+    """The pipeline's parameters; says what the studies will try and cost."""
     from receipt_counter.config.loading import to_yaml
     from receipt_counter.data.dataset import Dataset
     from receipt_counter.storage.versions import code_version
 
-    data = resolved.config.data.path
-    return {
+    mode, data = arguments.mode, resolved.config.data.path
+    parameters: dict[str, Any] = {
         "config": to_yaml(resolved.config),
         "store": str(store.root),
-        "experiment_name": arguments.experiment_name or resolved.preset,
         "code_version": code_version(),
         "data_fingerprint": Dataset.open(Path(data)).fingerprint if data else "",
     }
+    if mode in ("single", "all"):
+        parameters["experiment_name"] = arguments.experiment_name or resolved.preset
+    if mode in ("hyperparameter", "all"):
+        parameters["model_name"] = arguments.model_name
+    if mode != "single":
+        parameters["workers"] = arguments.workers or 0
+    experiments = {name: _experiment(arguments, kind, resolved) for name, kind in _EXPERIMENTS[mode].items()}
+    return {**parameters, **experiments}
 
 
-def _print_summary(run_directory: Path, *, nothing_done: bool) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+def _experiment(arguments: argparse.Namespace, kind: str, resolved: Resolved) -> str:
+    """A study's Experiment, as YAML."""
+    from receipt_counter.cli.plan import make_plan, plan_cost, plan_title, refuse_over_budget
+    from receipt_counter.katib.experiment import document_text
 
-    from receipt_counter.evaluation.gates import format_gates
-    from receipt_counter.storage.files import read_json
-    from receipt_counter.storage.run import Run
-
-    finished = Run.open(run_directory)
-    report = run_directory / "report.html"
-    if not report.exists():
-        from receipt_counter.report.run_report import write_run_report
-
-        write_run_report(run_directory)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print()
-    if nothing_done:
-        console.print(f"nothing to do: this experiment is finished, as run {run_directory.name}")
-    console.print(format_gates(read_json(finished.evaluation("test") / "metrics.json")["gates"]))
-    shown = _relative(run_directory)
-    console.print()
-    console.print(f"report  {_relative(report)}", markup=False)
-    console.print(f"run     {shown}", markup=False)
-    ours = _as_typed("receipt-counter")
-    commands = {
-        f"{ours} predict --model {shown} PHOTO.jpg": "ask the model",
-        f"{_as_typed('tensorboard')} --logdir {shown}/events": "look at the curves",
-        f"{ours} run --mode single --set training.learning_rate=1e-3": "change something",
-        f"{ours} data import folder PHOTOS --output DIR": "bring your own receipts",
-    }
-    for command, purpose in commands.items():
-        console.print(f"\n[dim]# {purpose}[/dim]\n{escape(command)}")
-
-
-def _as_typed(program: str) -> str:
-    """A program as it can be typed here: by its name, or by its path where the environment is not activated."""
-    beside = Path(sys.executable).parent / program
-    return str(_relative(beside)) if beside.exists() and shutil.which(program) != str(beside) else program
-
-
-def _relative(path: Path) -> Path:
-    """The path as short as it can be typed from here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    planned = make_plan(arguments, kind, resolved)
+    print(f"{kind}: {plan_title(planned)}; {plan_cost(planned)}", flush=True)
+    for note in planned.notes:
+        print(f"  note: {note}", flush=True)
+    refuse_over_budget(planned, None)
+    return document_text(planned.document)

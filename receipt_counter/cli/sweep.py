@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from receipt_counter.cli.parser import Subparsers, add_command, add_store_option
+from receipt_counter.cli.parser import Subparsers, add_command, add_store_option, add_workers_option
 from receipt_counter.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,12 +31,7 @@ def add_commands(commands: Subparsers) -> None:
     )
     parser.add_argument("experiment", metavar="EXPERIMENT.yaml", type=Path, help="the Experiment, and its ConfigMaps")
     parser.add_argument("--engine", default="local", choices=ENGINES, help="local: on this machine (default)")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes at a time (default: one a core, at most parallelTrialCount); changes no result",
-    )
+    add_workers_option(parser)
     add_store_option(parser)
 
 
@@ -47,8 +42,6 @@ def sweep(arguments: argparse.Namespace) -> int:
     from receipt_counter.katib.experiment import read_document
     from receipt_counter.storage.store import open_store
 
-    if arguments.workers is not None and arguments.workers < 1:
-        raise UserError(f"--workers {arguments.workers}: must be at least 1")
     store = open_store(arguments.store)
     document = read_document(arguments.experiment)
     engine = LocalEngine(arguments.workers, open_view=lambda: open_view(sys.stderr))

@@ -66,15 +66,17 @@ def resolve(
     *,
     seed: int | None = None,
     data: Path | None = None,
+    small: str = "laptop",
 ) -> Resolved:
     """Put a config together.
 
     Args:
         config_file: the user's YAML file, if any.
-        preset: a preset's name, or "auto": `full` where a GPU and the weights are, else `laptop`.
+        preset: a preset's name, or "auto": `full` where a GPU and the weights are, else the small one.
         overrides: "KEY=VALUE" texts, later ones win.
         seed: same as overriding `seed`.
         data: same as overriding `data.path` (made absolute).
+        small: the preset that "auto" takes without a GPU or the weights.
 
     Returns:
         The resolved config.
@@ -83,7 +85,7 @@ def resolve(
         UserError: everything that is wrong, together.
     """
     named, written = _split_preset(read_yaml(config_file)) if config_file else (None, [])
-    name, reason = _choose_preset(preset, named)
+    name, reason = _choose_preset(preset, named, small)
     problems: list[str] = []
     values = {key: _Value(value, DEFAULT_LAYER, "default") for key, value in leaves(Config()).items()}
     _apply(values, _preset_settings(name), PRESET_LAYER, problems)
@@ -144,7 +146,7 @@ def resolve_onto(config: Config, settings: Iterable[Setting]) -> Config:
     return changed
 
 
-def _choose_preset(preset: str, named: Setting | None = None) -> tuple[str, str]:
+def _choose_preset(preset: str, named: Setting | None, small: str) -> tuple[str, str]:
     names = preset_names()
     if named is not None and named.value not in (*names, "auto"):
         hint = suggestion(str(named.value), [*names, "auto"])
@@ -157,11 +159,11 @@ def _choose_preset(preset: str, named: Setting | None = None) -> tuple[str, str]
         return str(named.value), f"named at {named.place}"
     checkpoint = next(str(s.value) for s in read_yaml(PRESETS_DIRECTORY / "full.yaml") if s.name == "model.checkpoint")
     if find_weights(checkpoint) is None:
-        return "laptop", f"the weights of {checkpoint} are not on this machine"
+        return small, f"the weights of {checkpoint} are not on this machine"
     import torch  # only now: importing it takes seconds
 
     if not torch.cuda.is_available():
-        return "laptop", "there is no GPU here"
+        return small, "there is no GPU here"
     return "full", f"a GPU and the weights of {checkpoint} are here"
 
 
@@ -284,9 +286,9 @@ def to_plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def to_yaml(config: Config) -> str:
-    """The whole tree as YAML text; `from_yaml` gives the equal config back."""
-    text: str = yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+def to_yaml(tree: Any) -> str:
+    """A config, or another tree of settings, as YAML text; `from_yaml` gives the equal config back."""
+    text: str = yaml.safe_dump(to_plain(tree), sort_keys=False, allow_unicode=True)
     return text
 
 

@@ -9,10 +9,10 @@ from typing import Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from receipt_counter.engines.base import SUCCEEDED, UNSUCCESSFUL, TrialResult
+from receipt_counter.progress import Progress, Table, draw_table
 
 SECONDS_BETWEEN_LINES = 5.0
 ENDED_SHOWN = 8  # trials that ended, in the live table
@@ -154,30 +154,55 @@ class LiveView:
         self._live.stop()
 
     def _draw(self) -> RenderableType:
-        snapshot = self._snapshot
-        if snapshot is None:
+        if self._snapshot is None:
             return Text("")
-        shown = sorted(snapshot.ended, key=lambda trial: (trial.ended, trial.index))[-ENDED_SHOWN:]
-        everything = [trial.assignments for trial in snapshot.ended] + [t.assignments for t in snapshot.running]
-        differing = differing_parameters(everything)
-        table = Table(box=None, pad_edge=False)
-        for heading in ("trial", "changes", "status", "at", "objective", "eta"):
-            table.add_column(heading, justify="right" if heading in ("objective", "eta") else "left", no_wrap=True)
-        for trial in shown:
-            style = "red" if trial.status in UNSUCCESSFUL else "dim"
-            what = _changes(trial.assignments, differing)
-            table.add_row(trial.name, what, Text(trial.status, style=style), "", _number(trial.objective), "")
-        for running in snapshot.running:
-            left = snapshot.left(running)
-            table.add_row(
-                running.name,
-                _changes(running.assignments, differing),
-                Text("running", style="cyan"),
-                running.progress,
-                _number(running.objective),
-                "" if left is None else _duration(left),
-            )
-        return Group(table, Text(_summary(snapshot), style="bold"))
+        return Group(draw_table(sweep_table(self._snapshot)), Text(_summary(self._snapshot), style="bold"))
+
+
+class ReportedView:
+    """Hands the sweep on to whoever shows the progress of this process.
+
+    Args:
+        progress: where it goes.
+        phase: what the sweep is called there.
+    """
+
+    def __init__(self, progress: Progress, phase: str) -> None:
+        self._progress, self._phase = progress, phase
+        self._ended: int | None = None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Report the table, and how far the sweep is."""
+        if self._ended is None:
+            self._progress.start(self._phase, snapshot.total)
+        if self._ended != len(snapshot.ended):
+            self._ended = len(snapshot.ended)
+            self._progress.update(self._ended, **_standing(snapshot))
+        self._progress.table(sweep_table(snapshot))
+
+    def close(self) -> None:
+        """Close the phase."""
+        if self._ended is not None:
+            self._progress.finish()
+
+
+def sweep_table(snapshot: Snapshot) -> Table:
+    """A row a trial: those that ended last, then those that run."""
+    shown = sorted(snapshot.ended, key=lambda trial: (trial.ended, trial.index))[-ENDED_SHOWN:]
+    everything = [trial.assignments for trial in snapshot.ended] + [trial.assignments for trial in snapshot.running]
+    differing = differing_parameters(everything)
+    rows = [
+        (
+            "red" if trial.status in UNSUCCESSFUL else "dim",
+            (trial.name, _changes(trial.assignments, differing), trial.status, "", _number(trial.objective), ""),
+        )
+        for trial in shown
+    ]
+    for running in snapshot.running:
+        left = snapshot.left(running)
+        what, eta = _changes(running.assignments, differing), "" if left is None else _duration(left)
+        rows.append(("", (running.name, what, "running", running.progress, _number(running.objective), eta)))
+    return Table(("trial", "changes", "status", "at", "objective", "eta"), rows, numbers=("objective", "eta"))
 
 
 def open_view(stream: TextIO) -> View:
@@ -193,9 +218,9 @@ def differing_parameters(trials: Sequence[Mapping[str, str]]) -> list[str]:
     return [name for name in trials[0] if len({trial.get(name) for trial in trials}) > 1]
 
 
-def _changes(assignments: Mapping[str, str], names: Sequence[str]) -> Text:
+def _changes(assignments: Mapping[str, str], names: Sequence[str]) -> str:
     text = "  ".join(f"{name} {_short(assignments.get(name, ''))}" for name in names)
-    return Text(text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…")
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
 def _short(value: str) -> str:
@@ -216,6 +241,15 @@ def _summary(snapshot: Snapshot) -> str:
         "" if left is None else f"{_duration(left)} left",
     ]
     return "  ".join(part for part in parts if part)
+
+
+def _standing(snapshot: Snapshot) -> dict[str, float | str]:
+    """How a sweep stands, as values of its progress."""
+    failed = sum(trial.status in UNSUCCESSFUL for trial in snapshot.ended)
+    standing: dict[str, float | str] = {"failed": failed} if failed else {}
+    if snapshot.best is not None and snapshot.best.objective is not None:
+        standing["best"] = snapshot.best.objective
+    return {**standing, "spent": f"{snapshot.spent_hours:.2f} device-hours"}
 
 
 def _number(value: float | None) -> str:

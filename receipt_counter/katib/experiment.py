@@ -73,14 +73,23 @@ def read_document(path: Path) -> StudyDocument:
 
 
 def write_document(document: StudyDocument, path: Path) -> None:
-    """Write a study's file, atomically: the ConfigMaps by name, then the Experiment; `kubectl apply -f` takes it.
+    """Write a study's file, atomically; see `document_text`.
 
     Args:
-        document: the study. Labels its ConfigMaps may have had in another file are not part of it.
+        document: the study.
         path: where the file goes.
 
     Raises:
         UserError: the place cannot be written to.
+    """
+    write_atomic(path, document_text(document))
+
+
+def document_text(document: StudyDocument) -> str:
+    """A study as YAML that `kubectl apply -f` takes: the ConfigMaps by name, then the Experiment.
+
+    Args:
+        document: the study. Labels its ConfigMaps may have had in another file are not part of it.
     """
     experiment = _plain(document.experiment)
     namespace = (experiment.get("metadata") or {}).get("namespace")
@@ -97,7 +106,7 @@ def write_document(document: StudyDocument, path: Path) -> None:
         objects.append(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(sorted(data.items()))}
         )
-    write_atomic(path, kubernetes_yaml.dump(*objects, experiment))
+    return kubernetes_yaml.dump(*objects, experiment)
 
 
 def check(document: StudyDocument) -> list[str]:

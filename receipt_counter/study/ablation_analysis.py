@@ -19,8 +19,6 @@ from receipt_counter.errors import UserError
 from receipt_counter.storage.run import Run
 from receipt_counter.study.variants import BASELINE
 
-SPLIT = "analysis"
-
 
 @dataclass(frozen=True)
 class VariantRuns:
@@ -39,12 +37,15 @@ class VariantRuns:
     runs: Mapping[int, Run]
 
 
-def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str]) -> dict[str, Any]:
+def analyse_ablation(
+    variants: Sequence[VariantRuns], priority: Sequence[str], split: str = "analysis"
+) -> dict[str, Any]:
     """Compare every variation with the baseline over the seeds both have finished, and the same images.
 
     Args:
         variants: the baseline and the variations.
         priority: the metrics to look at first; Holm's correction is over variations x these.
+        split: that the runs were judged on.
 
     Returns:
         The content of `analysis.json`; see docs/ARCHITECTURE.md.
@@ -56,16 +57,18 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str]) -
     if baseline is None or not baseline.runs:
         raise UserError("the baseline has no finished run: there is nothing to compare with")
     metrics = list(dict.fromkeys((*priority, "answer_accuracy")))
-    compared = {v.name: _Pair(baseline, v) for v in variants if v is not baseline and v.runs.keys() & baseline.runs}
+    compared = {
+        v.name: _Pair(baseline, v, split) for v in variants if v is not baseline and v.runs.keys() & baseline.runs
+    }
     effects = {(name, metric): pair.effect(metric) for name, pair in compared.items() for metric in metrics}
     family = with_holm({key: effect for key, effect in effects.items() if key[1] in priority})
     effects.update(family)
     return {
         "kind": "ablation",
-        "split": SPLIT,
+        "split": split,
         "priority_metrics": list(priority),
         "seeds": sorted(baseline.runs),
-        "baseline_metrics": _figures(baseline, metrics),
+        "baseline_metrics": _figures(baseline, metrics, split),
         "ablation_analysis": {
             name: {metric: _effect(metric, effects[name, metric]) for metric in metrics} for name in compared
         },
@@ -82,11 +85,11 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str]) -
 class _Pair:
     """A variation beside the baseline, over the seeds both have."""
 
-    def __init__(self, baseline: VariantRuns, variation: VariantRuns) -> None:
+    def __init__(self, baseline: VariantRuns, variation: VariantRuns, split: str) -> None:
         self.variation = variation
         self.seeds = sorted(baseline.runs.keys() & variation.runs.keys())
         files = [
-            variant.runs[seed].evaluation(SPLIT) / "predictions.jsonl"
+            variant.runs[seed].evaluation(split) / "predictions.jsonl"
             for variant in (baseline, variation)
             for seed in self.seeds
         ]
@@ -128,8 +131,8 @@ def _effect(metric: str, effect: Effect) -> dict[str, Any]:
     return {**found, "identical": effect.identical, "verdict": verdict(metric, effect)}
 
 
-def _figures(variant: VariantRuns, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
-    per_seed = {seed: run.record["splits"][SPLIT] for seed, run in sorted(variant.runs.items())}
+def _figures(variant: VariantRuns, metrics: Sequence[str], split: str) -> dict[str, dict[str, Any]]:
+    per_seed = {seed: run.record["splits"][split] for seed, run in sorted(variant.runs.items())}
     return {
         metric: {
             "mean": float(np.mean([figures[metric] for figures in per_seed.values()])),
@@ -154,7 +157,9 @@ def _seconds(run: Run) -> float:
 
 
 def _size(run: Run) -> float:
-    return float(run.record["splits"][SPLIT]["model_gigabytes"])
+    return float(
+        next(figures["model_gigabytes"] for figures in run.record["splits"].values() if "model_gigabytes" in figures)
+    )
 
 
 def _ranking(

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from receipt_counter.config.loading import from_yaml
 from receipt_counter.config.schema import Config
 from receipt_counter.config.validation import coerce
 from receipt_counter.errors import UserError
-from receipt_counter.katib.experiment import StudyDocument, read_document
+from receipt_counter.katib.experiment import StudyDocument, read_document, write_document
 from receipt_counter.katib.space import Parameter, search_space
 from receipt_counter.progress import Progress
 from receipt_counter.storage.files import write_atomic, write_json
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store
-from receipt_counter.study.ablation_analysis import SPLIT, VariantRuns, analyse_ablation
-from receipt_counter.study.compile import CONFIG_FILE, PRESET_ANNOTATION, VARIANTS_FILE
+from receipt_counter.study.ablation_analysis import VariantRuns, analyse_ablation
+from receipt_counter.study.compile import VARIANTS_FILE
+from receipt_counter.study.confirmation import choose_run, confirmation_document
+from receipt_counter.study.documents import base_config, preset_of, split_of, study_files
 from receipt_counter.study.findings import ablation_findings
 from receipt_counter.study.runs import code_versions, dataset_of, finished_run, with_seed
 from receipt_counter.study.search_analysis import analyse_search, best_config
@@ -29,7 +29,10 @@ from receipt_counter.study.variants import BASELINE, read_variants
 
 
 def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
-    """Say what a study found and write its `analysis.json`; of a search also its `best_config.yaml`.
+    """Say what a study found and write its `analysis.json`.
+
+    Of a search also its `best_config.yaml`, and `confirmation.yaml`: the Experiment that trains the best trial and the
+    baseline with other seeds. Once its runs are there, they are compared too.
 
     Args:
         study: the study's directory, with the `experiment.yaml` that was run.
@@ -43,31 +46,36 @@ def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
         UserError: it is no study of ours, or nothing in it finished that could be compared.
     """
     document = read_document(study / "experiment.yaml")
-    files = study_files(document)
-    if CONFIG_FILE not in files:
-        raise UserError(f"{study}: its ConfigMaps hold no {CONFIG_FILE}: only studies made by `plan` can be compared")
-    ablation = VARIANTS_FILE in files
-    analysis = _ablation(document, store, progress) if ablation else _search(document, study)
+    try:
+        ablation = VARIANTS_FILE in study_files(document)
+    except UserError as error:
+        raise UserError(f"{study}: {error.message}") from None
+    analysis = _ablation(document, store, progress) if ablation else _search(document, study, store, progress)
     write_json(study / "analysis.json", analysis)
     return analysis
 
 
 def _ablation(document: StudyDocument, store: Store, progress: Progress) -> dict[str, Any]:
-    files = study_files(document)
+    analysis = analyse_ablation(_variant_runs(document, store, progress), _priority(document), split_of(document))
+    return {**analysis, "findings": ablation_findings(analysis)}
+
+
+def _variant_runs(document: StudyDocument, store: Store, progress: Progress) -> list[VariantRuns]:
+    """The runs of an ablation's variants, all by one version of the code: changed code may not explain effects."""
+    files, split = study_files(document), split_of(document)
     (seeds,) = (axis.values for axis in search_space(document.experiment) if axis.name == "seed")
     config = base_config(files)
-    for version in code_versions(store):  # all runs of one version: code that changed since may not explain effects
+    for version in code_versions(store):
         variants = [
-            VariantRuns(v.name, v.family, v.changes(), _runs(v.apply(config), seeds, store, version, progress))
+            VariantRuns(v.name, v.family, v.changes(), _runs(v.apply(config), seeds, split, store, version, progress))
             for v in read_variants(files[VARIANTS_FILE], VARIANTS_FILE).values()
         ]
         if any(variant.name == BASELINE and variant.runs for variant in variants):
             break
-    analysis = analyse_ablation(variants, _priority(document))
-    return {**analysis, "findings": ablation_findings(analysis)}
+    return variants
 
 
-def _search(document: StudyDocument, study: Path) -> dict[str, Any]:
+def _search(document: StudyDocument, study: Path, store: Store, progress: Progress) -> dict[str, Any]:
     import pandas as pd
 
     table = study / "trials.csv"
@@ -78,11 +86,23 @@ def _search(document: StudyDocument, study: Path) -> dict[str, Any]:
     trials = pd.read_csv(table, dtype={parameter.key: str for parameter in parameters})
     analysis = analyse_search(trials, parameters, Objective(metric), priority)
     best = analysis["best_configurations"].get("objective")
-    if best:
-        preset = document.experiment.metadata.annotations[PRESET_ANNOTATION]
-        text = best_config(base_config(study_files(document)), preset, best["parameters"])
-        write_atomic(study / "best_config.yaml", text)
-    return analysis
+    if not best:
+        return {**analysis, "confirmation": None, "chosen": None}
+    text = best_config(base_config(study_files(document)), preset_of(document), best["parameters"])
+    write_atomic(study / "best_config.yaml", text)
+    confirmation = confirmation_document(document, best["parameters"])
+    write_document(confirmation, study / "confirmation.yaml")
+    return {**analysis, **_confirmed(confirmation, Objective(metric), store, progress)}
+
+
+def _confirmed(document: StudyDocument, objective: Objective, store: Store, progress: Progress) -> dict[str, Any]:
+    """What the confirmation says, and the run it chooses; None while a variant has no finished run."""
+    variants = _variant_runs(document, store, progress)
+    if not all(variant.runs for variant in variants):
+        return {"confirmation": None, "chosen": None}
+    analysis = analyse_ablation(variants, _priority(document), split_of(document))
+    chosen = choose_run({variant.name: variant.runs for variant in variants}, objective)
+    return {"confirmation": {**analysis, "findings": ablation_findings(analysis)}, "chosen": chosen}
 
 
 def _priority(document: StudyDocument) -> list[str]:
@@ -97,21 +117,10 @@ def _searched(axis: Parameter) -> SearchParameter:
     return SearchParameter(axis.name, values, axis.low, axis.high, axis.step, axis.log)
 
 
-def study_files(document: StudyDocument) -> Mapping[str, str]:
-    """The files that travel with an Experiment of ours; none with somebody else's."""
-    return next((files for files in document.config_maps.values() if CONFIG_FILE in files), {})
-
-
-def base_config(files: Mapping[str, str]) -> Config:
-    """The config that every variant of a study changes."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / CONFIG_FILE
-        path.write_text(files[CONFIG_FILE], encoding="utf-8")
-        return from_yaml(path)
-
-
-def _runs(config: Config, seeds: Sequence[str], store: Store, version: str, progress: Progress) -> dict[int, Run]:
+def _runs(
+    config: Config, seeds: Sequence[str], split: str, store: Store, version: str, progress: Progress
+) -> dict[int, Run]:
     """{seed: its finished run}; the failed ones are left out."""
     dataset = dataset_of(config, store, progress)
-    found = {int(seed): finished_run(with_seed(config, int(seed)), SPLIT, dataset, store, version) for seed in seeds}
+    found = {int(seed): finished_run(with_seed(config, int(seed)), split, dataset, store, version) for seed in seeds}
     return {seed: run for seed, run in found.items() if run is not None}

@@ -16,8 +16,9 @@ from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter
 from receipt_counter.study.variants import Variant, write_variants
 
 PRESET_ANNOTATION = "receipt-counter/preset"
+SPLIT_ANNOTATION = "receipt-counter/split"  # that its trials are judged on
 MOUNT = "/etc/receipt-counter"
-CONFIG_FILE, VARIANTS_FILE = "config.yaml", "variants.yaml"
+CONFIG_FILE, VARIANTS_FILE, SETTINGS_FILE = "config.yaml", "variants.yaml", "study.yaml"
 _CONTAINER = "trial"
 _COMPLETE, _FAILED = (f'status.conditions.#(type=="{kind}")#|#(status=="True")#' for kind in ("Complete", "Failed"))
 
@@ -58,11 +59,12 @@ def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocum
             "algorithmName": stopping.algorithm,
             "algorithmSettings": [{"name": name, "value": str(value)} for name, value in chosen.items()],
         }
-    return _document(settings, spec, {CONFIG_FILE: to_yaml(config)}, "hyperparameter", preset)
+    files = {CONFIG_FILE: to_yaml(config), SETTINGS_FILE: to_yaml(settings)}
+    return _document(settings, spec, files, "hyperparameter", preset, "val")
 
 
 def ablation_document(
-    settings: StudySettings, variants: Sequence[Variant], config: Config, preset: str
+    settings: StudySettings, variants: Sequence[Variant], config: Config, preset: str, split: str = "analysis"
 ) -> StudyDocument:
     """The Experiment of an ablation study: a grid over `variant` and `seed`.
 
@@ -71,6 +73,7 @@ def ablation_document(
         variants: all that are run, the baseline first.
         config: the resolved config that every variant changes.
         preset: that the config was resolved with.
+        split: that its runs are judged on.
     """
     trials = len(variants) * len(settings.seeds)
     spec = {
@@ -87,7 +90,7 @@ def ablation_document(
             settings,
             [
                 "--variants", f"{MOUNT}/{VARIANTS_FILE}", "--variant", "${trialParameters.variant}",
-                "--seeds", "${trialParameters.seed}", "--split", "analysis",
+                "--seeds", "${trialParameters.seed}", "--split", split,
             ],
             [
                 {"name": "variant", "reference": "variant", "description": "Which variant of the config."},
@@ -96,11 +99,11 @@ def ablation_document(
         ),
     }  # fmt: skip
     files = {CONFIG_FILE: to_yaml(config), VARIANTS_FILE: write_variants(variants)}
-    return _document(settings, spec, files, "ablation", preset)
+    return _document(settings, spec, files, "ablation", preset, split)
 
 
 def _document(
-    settings: StudySettings, spec: dict[str, Any], files: Mapping[str, str], kind: str, preset: str
+    settings: StudySettings, spec: dict[str, Any], files: Mapping[str, str], kind: str, preset: str, split: str
 ) -> StudyDocument:
     content = {
         "apiVersion": "kubeflow.org/v1beta1",
@@ -108,7 +111,7 @@ def _document(
         "metadata": {
             "name": experiment_name(settings),
             "labels": {"app.kubernetes.io/part-of": "receipt-counter", "receipt-counter/study": kind},
-            "annotations": {PRESET_ANNOTATION: preset},
+            "annotations": {PRESET_ANNOTATION: preset, SPLIT_ANNOTATION: split},
         },
         "spec": {
             **spec,

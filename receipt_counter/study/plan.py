@@ -60,6 +60,7 @@ def plan_search(path: Path, resolved: Resolved, store: Store, train_images: int 
         UserError: everything that is wrong with it.
     """
     file = read_search(path, resolved.preset)
+    _refuse(path, _confirmation_problems(file.settings))
     probes = _probe_search(file.parameters, resolved.config)
     document = search_document(file, resolved.config, resolved.preset)
     _refuse(path, check(document))
@@ -103,6 +104,13 @@ def plan_ablation(path: Path, resolved: Resolved, store: Store, train_images: in
         tuple(notes),
         estimate(runs, file.settings.parallelism, store, train_images),
     )
+
+
+def _confirmation_problems(settings: StudySettings) -> list[str]:
+    used = sorted(set(settings.seeds) & set(settings.confirmation_seeds))
+    if used:
+        return [f"confirmation_seeds: {', '.join(map(str, used))}: also in seeds; only other seeds confirm anything"]
+    return [] if settings.confirmation_seeds else ["confirmation_seeds: []: at least one"]
 
 
 def _refuse(path: Path, problems: Sequence[str]) -> None:

@@ -93,6 +93,9 @@ class StudySettings:
 
     base_name: str = key("study", "Name of the study and beginning of its trials' names.")
     seeds: tuple[int, ...] = key((42, 43), "Seeds every variant is trained with.", minimum=0)
+    confirmation_seeds: tuple[int, ...] = key(
+        (101, 102, 103), "Seeds with which a search's winner and the baseline are trained and tested.", minimum=0
+    )
     priority_metrics: tuple[str, ...] = key(PRIORITY, "Metrics to look at first.", choices=METRICS)
     parallelism: int = key(2, "Trials that run at the same time.", minimum=1)
     objective: Objective = group(Objective, "What a search makes as good as it can.")

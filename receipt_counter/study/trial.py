@@ -17,6 +17,7 @@ from statistics import fmean
 from receipt_counter.config.loading import from_yaml, resolve_onto
 from receipt_counter.config.schema import Config
 from receipt_counter.config.source import read_override
+from receipt_counter.data.example import SPLITS
 from receipt_counter.errors import UserError, suggestion
 from receipt_counter.processes import die_with_parent
 from receipt_counter.progress import Progress, open_progress
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--variants", type=Path, metavar="FILE", help="variants by name")
     parser.add_argument("--variant", metavar="NAME", help="one of them")
     parser.add_argument("--seeds", type=_seeds, required=True, metavar="N,N", help="a run for each")
-    parser.add_argument("--split", default="val", choices=("val", "analysis"), help="what its figures are measured on")
+    parser.add_argument("--split", default="val", choices=SPLITS[1:], help="what its figures are measured on")
     parser.add_argument("--experiment-name", default="trial", help="recorded in run.json")
     return parser
 

@@ -13,8 +13,8 @@ from receipt_counter.katib.experiment import check, read_document, write_documen
 from receipt_counter.katib.space import grid, search_space
 from receipt_counter.katib.template import primary_container, render_trial
 from receipt_counter.storage.store import Store
-from receipt_counter.study.compare import base_config, study_files
 from receipt_counter.study.compile import VARIANTS_FILE
+from receipt_counter.study.documents import base_config, study_files
 from receipt_counter.study.plan import Plan, plan_ablation, plan_search
 from receipt_counter.study.variants import read_variants
 

@@ -16,6 +16,7 @@ from receipt_counter.engines.local.sweep import Sweep
 from receipt_counter.engines.view import NoView, View
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument
+from receipt_counter.progress import ENVIRONMENT_VARIABLE
 
 
 class LocalEngine:
@@ -92,7 +93,11 @@ class LocalEngine:
                     unfinished={index: trial for index, trial in trials.items() if not trial.has_ended},
                     workers=workers,
                     gpus=machine_gpus,
-                    environment={"RECEIPT_COUNTER_STORE": str(store.resolve()), "RECEIPT_COUNTER_STUDY": identity},
+                    environment={
+                        "RECEIPT_COUNTER_STORE": str(store.resolve()),
+                        "RECEIPT_COUNTER_STUDY": identity,
+                        ENVIRONMENT_VARIABLE: "",  # a trial's progress is for its own log, not for who watches us
+                    },
                     defaults={"OMP_NUM_THREADS": str(max(1, cores() // workers))},
                     view=view,
                     preloaded=self._preloaded,
