@@ -30,7 +30,8 @@ def print_summary(mode: str, result: Result) -> None:
     console = Console(highlight=False, soft_wrap=True)
     outputs = {name: Path(uri) for name, uri in result.outputs.items()}
     if not result.steps:
-        console.print("\nnothing to do: all of this is finished")
+        what = f"this experiment is finished, as run {outputs['run'].name}" if mode == "single" else "all is finished"
+        console.print(f"\nnothing to do: {what}")
     next_commands: dict[str, str] = {}
     if mode in ("single", "all"):
         next_commands |= _run(console, outputs["run"])

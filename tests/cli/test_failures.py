@@ -51,7 +51,7 @@ def run(code: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> UserError:
     monkeypatch.setattr(local_pipeline, "_environment", first_on_the_path)
     monkeypatch.chdir(package.parent)
     with pytest.raises(UserError) as raised:
-        run_pipeline(Store(store), {}, Silent())
+        run_pipeline(Store(store), "single", {}, Silent())
     return raised.value
 
 

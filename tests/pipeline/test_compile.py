@@ -19,9 +19,12 @@ STEPS = ["evaluate", "prepare-data", "train", "visualize"]
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    (file,) = compile_all(tmp_path_factory.mktemp("compiled"))
-    loaded: dict[str, Any] = yaml.safe_load(file.read_text())
-    return loaded
+    return specs(tmp_path_factory.mktemp("compiled"))["single"]
+
+
+def specs(directory: Path) -> dict[str, dict[str, Any]]:
+    """{pipeline: what it compiles to}."""
+    return {file.stem: yaml.safe_load(file.read_text()) for file in compile_all(directory)}
 
 
 def executors(spec: dict[str, Any]) -> dict[str, Any]:
@@ -33,10 +36,37 @@ def test_every_pipeline_module_is_compiled() -> None:
     assert wiring == set(PIPELINES)
 
 
-def test_steps_run_in_our_image_and_install_nothing(spec: dict[str, Any]) -> None:
-    for name, container in executors(spec).items():
-        assert container["image"] == components.IMAGE, name
-        assert "pip" not in " ".join(container["command"] + container["args"]), name
+def test_steps_run_in_our_image_and_install_nothing(tmp_path: Path) -> None:
+    for pipeline, compiled in specs(tmp_path).items():
+        for name, container in executors(compiled).items():
+            assert container["image"] == components.IMAGE, (pipeline, name)
+            assert "pip" not in " ".join(container["command"] + container["args"]), (pipeline, name)
+
+
+def test_studies_are_wired_in_order(tmp_path: Path) -> None:
+    compiled = specs(tmp_path)
+
+    def order(dag: dict[str, Any]) -> dict[str, list[str]]:
+        return {name: sorted(task.get("dependentTasks", [])) for name, task in dag["dag"]["tasks"].items()}
+
+    assert order(compiled["ablation"]["root"]) == {
+        "prepare-data": [],
+        "sweep": ["prepare-data"],
+        "compare": ["sweep"],
+    }
+    assert order(compiled["hyperparameter"]["root"]) == {
+        "prepare-data": [],
+        "sweep": ["prepare-data"],
+        "compare": ["sweep"],
+        "sweep-2": ["compare"],
+        "compare-2": ["compare", "sweep", "sweep-2"],
+        "promote": ["compare-2"],
+    }
+    assert order(compiled["all"]["root"]) == {
+        "receipt-counter-single": [],
+        "receipt-counter-hyperparameter": ["receipt-counter-single"],
+        "receipt-counter-ablation": ["receipt-counter-single"],
+    }
 
 
 def test_single_has_the_four_steps_in_order(spec: dict[str, Any]) -> None:
