@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+from PIL.ImageFont import FreeTypeFont
 
 from receipt_counter.data.example import Example
+from receipt_counter.data.faces import truetype
 
 COLUMNS, ROWS = 5, 3
 _TILE = 300  # px, the square an image is fitted into
@@ -15,8 +17,6 @@ _MARGIN = 40
 _TITLE = 70
 _CAPTION = 132
 _INK, _FAINT, _ACCENT, _MAT = (33, 37, 41), (108, 117, 125), (13, 92, 99), (241, 243, 245)
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def sample_sheet(examples: Sequence[Example], title: str) -> Image.Image:
@@ -35,7 +35,7 @@ def sample_sheet(examples: Sequence[Example], title: str) -> Image.Image:
     height = _MARGIN + _TITLE + rows * (_TILE + _CAPTION)
     sheet = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(sheet)
-    pen.text((_MARGIN, _MARGIN - 8), title, _INK, ImageFont.load_default(34))
+    pen.text((_MARGIN, _MARGIN - 8), title, _INK, truetype("sans", 34))
     for position, example in enumerate(chosen):
         row, column = divmod(position, COLUMNS)
         x, y = _MARGIN + column * (_TILE + _GAP), _MARGIN + _TITLE + row * (_TILE + _CAPTION)
@@ -72,16 +72,16 @@ def _caption(pen: ImageDraw.ImageDraw, x: float, y: float, example: Example, pos
     """The count, and one question with its answer; neighbours show different ones."""
     question = example.questions[position % len(example.questions)]
     heading = f"{example.count or 'no'} receipt{'' if example.count == 1 else 's'}"
-    pen.text((x, y), heading, _ACCENT, ImageFont.load_default(20))
+    pen.text((x, y), heading, _ACCENT, truetype("sans_bold", 20))
     y += 27
     for text, colour in ((question.question, _FAINT), (question.answer, _INK)):
-        font = ImageFont.load_default(16)
+        font = truetype("sans", 17)
         for line in _wrapped(text, font, _TILE, most_lines=2):
             pen.text((x, y), line, colour, font)
             y += 20
 
 
-def _wrapped(text: str, font: Font, width: float, most_lines: int) -> list[str]:
+def _wrapped(text: str, font: FreeTypeFont, width: float, most_lines: int) -> list[str]:
     """Break a text into lines; what does not fit ends in an ellipsis."""
     lines = [""]
     for word in text.split():
@@ -96,7 +96,7 @@ def _wrapped(text: str, font: Font, width: float, most_lines: int) -> list[str]:
     return [_cut(line, font, width) for line in lines]
 
 
-def _cut(line: str, font: Font, width: float) -> str:
+def _cut(line: str, font: FreeTypeFont, width: float) -> str:
     if font.getlength(line) <= width:
         return line
     while line and font.getlength(f"{line}…") > width:

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from receipt_counter.data.dataset import SPLITS, DatasetWriter, Question
+from receipt_counter.data.faces import truetype
+from receipt_counter.data.render.vocabulary import CURRENCIES
 from receipt_counter.data.samples import COLUMNS, ROWS, choose, sample_sheet
 from receipt_counter.storage.files import read_json
 from tests.data.pictures import stored, write_dataset
@@ -79,6 +81,13 @@ def test_samples_cover_the_classes(tmp_path: Path) -> None:
     assert [min(example.count, 2) for example in chosen[:COLUMNS]] == [0] * 4 + [1]
     assert {min(example.count, 2) for example in chosen} == {0, 1, 2}
     assert chosen == choose(examples)
+
+
+def test_amounts_are_written_with_signs_that_the_font_has() -> None:
+    font = truetype("sans", 17)
+    missing = bytes(font.getmask("\uffff"))
+    signs = {sign for currency in CURRENCIES for sign in currency.write(1234567) if sign != " "}
+    assert [sign for sign in signs if bytes(font.getmask(sign)) == missing] == []
 
 
 def test_a_long_text_stays_in_its_column(tmp_path: Path) -> None:

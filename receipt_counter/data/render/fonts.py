@@ -1,35 +1,21 @@
 """Text as arrays of ink: glyphs are rasterised once per face and size, lines are glued together from them.
 
 Pillow takes about 90 microseconds for a short line of text, most of it spent in setting up; gluing cached glyphs
-takes about 5, and a picture holds a hundred lines. The faces come from pinned packages, never from the system, so
-that the same pixels come out everywhere.
+takes about 5, and a picture holds a hundred lines.
 """
 
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from receipt_counter.data.faces import truetype
 
 Ink = NDArray[np.uint8]
 
-FACES = {
-    "plex": ("fontpkg_ibm_plex_mono", "IBMPlexMono-Regular.ttf"),
-    "plex_bold": ("fontpkg_ibm_plex_mono", "IBMPlexMono-Bold.ttf"),
-    "space": ("fontpkg_space_mono", "SpaceMono-Regular.ttf"),
-    "space_bold": ("fontpkg_space_mono", "SpaceMono-Bold.ttf"),
-    "dm": ("fontpkg_dm_mono", "DMMono-Regular.ttf"),
-    "dm_bold": ("fontpkg_dm_mono", "DMMono-Medium.ttf"),
-    "sans": ("fontpkg_pt_sans", "PT_Sans-Web-Regular.ttf"),
-    "sans_bold": ("fontpkg_pt_sans", "PT_Sans-Web-Bold.ttf"),
-    "serif": ("fontpkg_pt_serif", "PT_Serif-Web-Regular.ttf"),
-    "serif_bold": ("fontpkg_pt_serif", "PT_Serif-Web-Bold.ttf"),
-    "pen": ("fontpkg_kalam", "Kalam-Regular.ttf"),
-    "pen_bold": ("fontpkg_kalam", "Kalam-Bold.ttf"),
-}
 LINE = 1.25  # line height of every face, ems
 # px: sizes are few, about 6 % apart, so that glyphs are reused. Below 3 px FreeType draws next to nothing: smaller text
 # is drawn at that size and shrunk.
@@ -49,13 +35,13 @@ class Glyphs(dict[str, Ink]):
     """The glyphs of one face at one size, drawn when first asked for: {character: ink, uint8 [line height, advance]}.
 
     Args:
-        face: a name in `FACES`.
+        face: a name in `faces.FACES`.
         size: em height, pixels; see `nearest_size`.
     """
 
     def __init__(self, face: str, size: float) -> None:
         super().__init__()
-        self._font = _truetype(face, size)
+        self._font = truetype(face, size)
         self.height = max(round(size * LINE), 2)
         # Faces differ in what they leave above and below: centre the tallest ink in the line.
         _, top, _, bottom = self._font.getbbox(_TALLEST)
@@ -120,10 +106,3 @@ def _ems(face: str) -> _Ems:
 def pixels_per_em(face: str, size: float) -> float:
     """How wide an em really comes out at a size, glyphs having whole pixels: at 3 px a mono glyph is 2, not 1.8."""
     return glyphs(face, size).width(_SAMPLE) / width_in_ems(face, _SAMPLE)
-
-
-@cache
-def _truetype(face: str, size: float) -> ImageFont.FreeTypeFont:
-    package, file = FACES[face]
-    with resources.as_file(resources.files(package) / "files" / file) as path:
-        return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)

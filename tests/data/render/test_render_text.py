@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receipt_counter.data.faces import FACES
 from receipt_counter.data.render import receipts as styles
 from receipt_counter.data.render.facts import draw_currency, draw_receipt, draw_stores
-from receipt_counter.data.render.fonts import FACES, glyphs, nearest_size
+from receipt_counter.data.render.fonts import glyphs, nearest_size
 from receipt_counter.data.render.negatives import NEGATIVES
 from receipt_counter.data.render.paper import Sheet, Text, rasterise
 from receipt_counter.data.render.vocabulary import CITIES, CURRENCIES, GOODS, NAMES, STREETS
