@@ -35,6 +35,7 @@ from rich.text import Text
 ENVIRONMENT_VARIABLE = "RECEIPT_COUNTER_PROGRESS"
 EVENTS_PER_SECOND = 5.0
 SECONDS_BETWEEN_LINES = 10.0
+_ENOUGH = 0.01  # share of a phase that must be done before it is said how long the rest takes
 
 Value = float | int | str
 Event = dict[str, Any]
@@ -205,8 +206,10 @@ class Lines:
             self._printed = now if event["depth"] == 1 else self._printed
         elif event["event"] == "update" and event["done"] and now - self._printed >= SECONDS_BETWEEN_LINES:
             left = (now - self._started[event["phase"]]) / event["done"] * (event["total"] - event["done"])
+            # the first few per mille hold the start of the workers too, and would promise hours
+            shown = f"  {left:.0f} s left" if event["done"] >= _ENOUGH * event["total"] else ""
             text = f"{event['phase']} {event['done']}/{event['total']}  {format_values(event.get('values', {}))}"
-            self._print(f"{text.rstrip()}  {left:.0f} s left", now)
+            self._print(f"{text.rstrip()}{shown}", now)
         elif event["event"] == "finish" and event["depth"] == 1:
             self._print(f"{event['phase']}: done in {now - self._started[event['phase']]:.1f} s", now)
 
