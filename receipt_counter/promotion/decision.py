@@ -121,7 +121,7 @@ def not_better(comparison: Comparison, current: Version) -> Iterator[str]:
         yield f"{where}: significantly worse than {current}: {_change(effect)}"
     if all(effect.identical for effect in comparison.metrics.values()):
         yield f"not better than {current}: no difference on any image"
-    elif not comparison.better:
+    elif not comparison.better and not comparison.worse:
         changes = "; ".join(f"{spoken(metric)} {_change(effect)}" for metric, effect in comparison.metrics.items())
         yield f"not significantly better than {current}: {changes}"
 
@@ -169,6 +169,8 @@ def _record(metric: str, effect: Effect) -> dict[str, Any]:
 
 
 def _change(effect: Effect) -> str:
+    if effect.identical:
+        return "the same"
     return f"{format_points(effect.effect)} points (95 % interval {_interval(effect)}, Holm p {format_p(_p(effect))})"
 
 

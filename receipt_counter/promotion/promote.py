@@ -98,7 +98,7 @@ def require_judged(run: Run) -> None:
         raise UserError(
             f"{run.directory}: this run is {run.status}, and only a finished one is promoted; {command} continues it"
         )
-    if not run.model.is_dir():
+    if not any(run.model.glob("*.safetensors")):
         raise UserError(f"{run.directory}: the model of this run was removed, so there is nothing to promote")
     if not all((run.directory / name).is_file() for name in COPIED):
         raise UserError(f"{run.directory}: this run was not judged on the {SPLIT} split yet; {command} does it")
