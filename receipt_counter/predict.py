@@ -16,6 +16,8 @@ from receipt_counter.data.images import read_image
 from receipt_counter.errors import UserError
 from receipt_counter.evaluation.metrics import class_labels
 from receipt_counter.model.build import load_model
+from receipt_counter.storage.registry import DEFAULT_MODEL, all_models, find_version
+from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store
 
 DEFAULT_QUESTION = "How many receipts do you see?"
@@ -47,30 +49,60 @@ class Prediction:
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
-def find_model(reference: str, store: Store) -> Path:
-    """The model directory a user means.
+@dataclass(frozen=True)
+class FoundModel:
+    """A model that can be asked.
 
     Args:
-        reference: a model directory, a run directory, or a run id of the store (its beginning is enough).
-        store: where run ids are looked up.
+        directory: of the saved model.
+        name: what it is called before a person.
+    """
+
+    directory: Path
+    name: str
+
+
+def find_model(reference: str | None, store: Store) -> FoundModel:
+    """The model a user means.
+
+    Args:
+        reference: a model, run or version directory; a promoted model's NAME (its current version) or NAME/VERSION; a
+            run id of the store (its beginning is enough). None is the current version of the default model.
+        store: where promoted models and run ids are looked up.
 
     Raises:
-        UserError: nothing of that name, or a run that has no model.
+        UserError: nothing of that name, a run that has no model, or a damaged version.
     """
-    given = Path(reference)
-    if given.is_dir() and not (given / "run.json").exists():
-        return given
-    run = store.find_run(reference)
-    if not (run / "model").is_dir():
-        raise UserError(f"{run}: this run has no model yet: its training has not finished")
-    return run / "model"
+    if reference is not None and Path(reference).is_dir():
+        given = Path(reference)
+        return _model_of(Run.open(given)) if (given / "run.json").exists() else FoundModel(given, reference)
+    version = find_version(reference or DEFAULT_MODEL, store)
+    if version is not None:
+        version.check()
+        return FoundModel(version.run.model, f"{version} (run {version.run_id})")
+    if reference is None:
+        raise UserError(
+            f"no model has been promoted in {store.root} yet: `receipt-counter promote RUN` does it, "
+            "or name one with --model"
+        )
+    try:
+        return _model_of(Run.open(store.find_run(reference)))
+    except UserError as error:
+        promoted = ", ".join(registry.model for registry in all_models(store)) or "none yet"
+        raise UserError(f"{error.message}; promoted models: {promoted}") from None
+
+
+def _model_of(run: Run) -> FoundModel:
+    if not run.model.is_dir():
+        raise UserError(f"{run.directory}: this run has no model yet: its training has not finished")
+    return FoundModel(run.model, f"run {run.record['run_id']}")
 
 
 def predict(model_directory: Path, images: Sequence[str], questions: Sequence[str]) -> Iterator[Prediction]:
     """Count the receipts in photos and answer questions about them.
 
     Args:
-        model_directory: what `find_model` returned.
+        model_directory: of the model that `find_model` returned.
         images: files; one that cannot be read gets a prediction with an error.
         questions: asked about every photo.
 

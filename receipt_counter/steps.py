@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from receipt_counter.config.loading import from_yaml
 from receipt_counter.errors import UserError
-from receipt_counter.evaluation.gates import bound_text
-from receipt_counter.evaluation.wording import format_value, title
+from receipt_counter.evaluation.gates import markdown_gates
 from receipt_counter.processes import die_with_parent
 from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.files import read_json
@@ -106,23 +105,15 @@ def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict
     Returns:
         The flat figures that run.json holds.
     """
-    import torch
+    from receipt_counter.evaluation.evaluate import evaluate_saved
 
-    from receipt_counter.evaluation.evaluate import evaluate_model
-    from receipt_counter.model.build import load_model
-
-    config = from_yaml(run.directory / "config.yaml")
-    model, processor = load_model(run.model)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    report = evaluate_model(
-        model.to(device),
-        processor,
+    report = evaluate_saved(
+        run.model,
         dataset,
         split,
-        config,
-        output=run.evaluation(split),
-        device=device,
-        progress=progress.callback(f"evaluate {split}"),
+        from_yaml(run.directory / "config.yaml"),
+        run.evaluation(split),
+        progress.callback(f"evaluate {split}"),
     )
     metrics = {name: figure["value"] for name, figure in report["metrics"].items() if figure["value"] is not None}
     # A baseline that a study shares with an experiment keeps the experiment's figures at the top.
@@ -158,13 +149,7 @@ def training_figures(run: Run) -> dict[str, float]:
 def gates_markdown(run: Run, split: str) -> str:
     """A split's figures against the promotion gates, as a Markdown table."""
     gates = read_json(run.evaluation(split) / "metrics.json")["gates"]
-    rows = [
-        f"| {title(name)} | {'–' if gate['value'] is None else format_value(name, gate['value'])} "
-        f"| {bound_text(name, gate['target'])} | {bound_text(name, gate['minimum'])} | {gate['verdict']} |"
-        for name, gate in gates.items()
-    ]
-    header = ["| gate | value | target | minimum | verdict |", "| --- | --- | --- | --- | --- |"]
-    return "\n".join([f"## Promotion gates, {split} split", "", *header, *rows, ""])
+    return f"## Promotion gates, {split} split\n\n{markdown_gates(gates)}\n"
 
 
 def run_markdown(run: Run, split: str) -> str:

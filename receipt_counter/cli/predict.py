@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from receipt_counter.cli.parser import Subparsers, add_command, add_store_option
@@ -21,11 +22,16 @@ def add_commands(commands: Subparsers) -> None:
         predict_images,
         help="count the receipts in photos and answer questions about them",
         examples=[
-            "receipt-counter predict --model 3fa94c photo.jpg",
+            "receipt-counter predict photo.jpg",
             'receipt-counter predict --model 3fa94c a.jpg b.jpg --question "Is there a receipt?" --json',
         ],
     )
-    parser.add_argument("--model", required=True, metavar="RUN_OR_DIR", help="run id, run directory or model directory")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="a promoted model's NAME or NAME/VERSION, a run id, or a directory (default: the current version of "
+        "receipt-counter)",
+    )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="photos")
     parser.add_argument(
         "--question", action="append", metavar="TEXT", help="what to ask; repeatable (default: the count)"
@@ -39,9 +45,10 @@ def predict_images(arguments: argparse.Namespace) -> int:
     from receipt_counter.predict import DEFAULT_QUESTION, find_model, predict
     from receipt_counter.storage.store import open_store
 
-    directory = find_model(arguments.model, open_store(arguments.store))
+    model = find_model(arguments.model, open_store(arguments.store))
+    print(f"model: {model.name}", file=sys.stderr, flush=True)
     status = 0
-    for prediction in predict(directory, arguments.images, arguments.question or [DEFAULT_QUESTION]):
+    for prediction in predict(model.directory, arguments.images, arguments.question or [DEFAULT_QUESTION]):
         status = max(status, int(prediction.error is not None))
         if arguments.json:
             print(json.dumps(prediction.as_dict()), flush=True)

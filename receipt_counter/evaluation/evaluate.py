@@ -30,6 +30,7 @@ from receipt_counter.evaluation.metrics import (
 from receipt_counter.evaluation.mistakes import worst_mistakes, write_thumbnail
 from receipt_counter.evaluation.slices import accuracy_by_slice
 from receipt_counter.evaluation.statistics import Prediction, statistics_of
+from receipt_counter.model.build import load_model
 from receipt_counter.model.processor import ReceiptProcessor
 from receipt_counter.model.receipt_counter import ReceiptCounter
 from receipt_counter.storage.files import write_atomic, write_json
@@ -89,6 +90,31 @@ def evaluate_model(
     )
     write_json(output / "metrics.json", metrics)
     return metrics
+
+
+def evaluate_saved(
+    directory: Path,
+    dataset: Dataset,
+    split: str,
+    config: Config,
+    output: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Judge a saved model; on the GPU where there is one.
+
+    Args:
+        directory: of the saved model.
+        dataset, split, config, output, progress: see `evaluate_model`.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: see `evaluate_model` and `load_model`.
+    """
+    model, processor = load_model(directory)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return evaluate_model(model.to(device), processor, dataset, split, config, output, device, progress)
 
 
 def judge_predictions(predictions: Sequence[Prediction], config: Config, gigabytes: float) -> dict[str, Any]:

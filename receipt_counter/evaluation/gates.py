@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from receipt_counter.config.schema import Gates
-from receipt_counter.evaluation.wording import format_interval, format_value, title
+from receipt_counter.evaluation.wording import format_interval, format_value, markdown_table, title
 
 LOWER_IS_BETTER = ("seconds_per_image", "model_gigabytes")
 VERDICTS = ("target", "minimum", "failed", "unknown")  # from best to worst; unknown: not measured
 
+_COLUMNS = ("value", "95 % interval", "target", "minimum")
 _STYLES = {"target": "green", "minimum": "yellow", "failed": "bold red", "unknown": "dim"}
 _WORDS = {"target": "✔ target", "minimum": "● minimum", "failed": "✘ failed", "unknown": "? unknown"}
 
@@ -67,20 +68,31 @@ def format_gates(gates: Mapping[str, Mapping[str, Any]], caption: str | None = N
     """
     table = Table(title="Promotion gates", caption=caption, title_justify="left", caption_justify="left")
     table.add_column("")
-    for column in ("value", "95 % interval", "target", "minimum"):
+    for column in _COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for name, gate in gates.items():
-        known = gate["value"] is not None
-        table.add_row(
-            title(name),
-            Text(format_value(name, gate["value"]) if known else "–", style="bold"),
-            format_interval(name, gate) if known else "",
-            bound_text(name, gate["target"]),
-            bound_text(name, gate["minimum"]),
-            Text(_WORDS[gate["verdict"]], style=_STYLES[gate["verdict"]]),
-        )
+        value, *rest = _cells(name, gate)
+        verdict = Text(_WORDS[gate["verdict"]], style=_STYLES[gate["verdict"]])
+        table.add_row(title(name), Text(value, style="bold"), *rest, verdict)
     return table
+
+
+def markdown_gates(gates: Mapping[str, Mapping[str, Any]]) -> str:
+    """The gates as a Markdown table.
+
+    Args:
+        gates: what `judge` returned.
+    """
+    rows = [(title(name), *_cells(name, gate), gate["verdict"]) for name, gate in gates.items()]
+    return markdown_table(("gate", *_COLUMNS, "verdict"), rows)
+
+
+def _cells(name: str, gate: Mapping[str, Any]) -> tuple[str, ...]:
+    """What `_COLUMNS` holds of a gate."""
+    known = gate["value"] is not None
+    measured = (format_value(name, gate["value"]), format_interval(name, gate)) if known else ("–", "")
+    return (*measured, bound_text(name, gate["target"]), bound_text(name, gate["minimum"]))
 
 
 def bound_text(name: str, bound: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 TITLES = {
     "classification_accuracy": "Counting accuracy",
@@ -64,3 +64,24 @@ def format_interval(name: str, figure: Mapping[str, float]) -> str:
         return ""
     number, _, unit = low.partition(" ")
     return f"{number}–{high}" if high.endswith(unit) else f"{low} – {high}"
+
+
+def format_points(difference: float) -> str:
+    """A difference of figures between 0 and 1 in points, with its sign: "+0.4"."""
+    return f"{100 * difference:+.1f}"
+
+
+def format_p(p: float) -> str:
+    """A p-value with its relation: "= 0.028", "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown.
+
+    Args:
+        header: of the columns.
+        rows: cells, as many as the header has.
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -54,22 +54,23 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def exclusive(directory: Path, what: str) -> Iterator[None]:
+def exclusive(directory: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a directory for this process; the lock goes with the process, however it ends.
 
     Args:
         directory: made where it is missing.
         what: it holds, for the message: "run" or "study".
+        wait: until another process is done with it, instead of refusing.
 
     Raises:
-        UserError: another process is working on it, or the place cannot be written to.
+        UserError: another process is working on it and `wait` is off, or the place cannot be written to.
     """
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
         handle = (directory / ".lock").open("a+")
     with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             handle.seek(0)
             owner = handle.read().strip() or "unknown"
@@ -165,6 +166,19 @@ def atomic_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         _fsync(path.parent)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what killed processes left half-written in a directory that is this process's alone.
+
+    Args:
+        directory: nobody else writes there; hold its lock.
+    """
+    for leftover in directory.glob(".*.tmp"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 def _temporary_name(path: Path) -> Path:

@@ -34,6 +34,11 @@ class Store:
         return self.root / "studies"
 
     @property
+    def models(self) -> Path:
+        """Parent of the registry's models: `<name>/<version>`."""
+        return self.root / "models"
+
+    @property
     def datasets(self) -> Path:
         """Parent of the datasets rendered for runs."""
         return self.root / "datasets"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receipt_counter.evaluation.wording import spoken
+from receipt_counter.evaluation.wording import format_p, format_points, spoken
 
 _POINTS = 100  # metrics between 0 and 1 are spoken of in points
 
@@ -40,13 +40,9 @@ def _change(metric: str, effect: Mapping[str, Any]) -> str:
     word = "costs" if effect["verdict"] == "worse" else "gains"
     return (
         f"{word} {abs(effect['effect']) * _POINTS:.1f} points of {spoken(metric)}"
-        f" (95 % interval {effect['low'] * _POINTS:+.1f} to {effect['high'] * _POINTS:+.1f},"
-        f" p {_probability(effect['p_holm'])} after Holm's correction)"
+        f" (95 % interval {format_points(effect['low'])} to {format_points(effect['high'])},"
+        f" p {format_p(effect['p_holm'])} after Holm's correction)"
     )
-
-
-def _probability(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _unchanged(analysis: Mapping[str, Any], priority: Sequence[str]) -> list[str]:
@@ -75,9 +71,9 @@ def _unchanged(analysis: Mapping[str, Any], priority: Sequence[str]) -> list[str
 def _hints(effects: Mapping[str, Any], priority: Sequence[str]) -> list[str]:
     """Effects whose own interval excludes 0, though they do not survive the correction for many questions."""
     return [
-        f"may change {spoken(metric)} by {effect['effect'] * _POINTS:+.1f} points (95 % interval"
-        f" {effect['low'] * _POINTS:+.1f} to {effect['high'] * _POINTS:+.1f}), which does not survive Holm's correction"
-        f" (p {_probability(effect['p_holm'])})"
+        f"may change {spoken(metric)} by {format_points(effect['effect'])} points (95 % interval"
+        f" {format_points(effect['low'])} to {format_points(effect['high'])}), which does not survive Holm's correction"
+        f" (p {format_p(effect['p_holm'])})"
         for metric in priority
         if not (effect := effects[metric])["identical"] and not effect["low"] <= 0 <= effect["high"]
     ]
@@ -91,7 +87,7 @@ def _saving(ratios: Mapping[str, float | None]) -> list[tuple[str, float]]:
 def _interactions(analysis: Mapping[str, Any]) -> list[str]:
     return [
         f"The effects of {' and '.join(pair.split('.'))} on {spoken(metric)} do not add up: together they make"
-        f" {effect['effect'] * _POINTS:+.1f} points beyond their sum (p {_probability(effect['p_holm'])})."
+        f" {format_points(effect['effect'])} points beyond their sum (p {format_p(effect['p_holm'])})."
         for pair, metrics in analysis["interactions"].items()
         for metric, effect in metrics.items()
         if effect["verdict"] != "undecided"

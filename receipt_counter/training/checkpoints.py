@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from receipt_counter.errors import UserError
-from receipt_counter.storage.files import atomic_directory, read_json, write_atomic, write_json
+from receipt_counter.storage.files import atomic_directory, read_json, remove_leftovers, write_atomic, write_json
+from receipt_counter.storage.manifest import MANIFEST, verify, write_manifest
 
-MANIFEST = "manifest.json"
 STATE = "state.json"
 LATEST = "LATEST"
 _NAME = re.compile(r"(step|best)-(\d+)")
@@ -56,12 +55,7 @@ class CheckpointStore:
         with atomic_directory(self.root / name, replace=True) as staged:
             yield staged
             write_json(staged / STATE, state)
-            files = sorted(path for path in staged.rglob("*") if path.is_file())
-            entries = [
-                {"name": str(path.relative_to(staged)), "size": path.stat().st_size, "sha256": _sha256(path)}
-                for path in files
-            ]
-            write_json(staged / MANIFEST, {"files": entries})
+            write_manifest(staged)
         if name.startswith("step-"):
             write_atomic(self.root / LATEST, name)
 
@@ -102,11 +96,7 @@ class CheckpointStore:
             # without its manifest it no longer counts, even if deletion stops half-way
             (directory / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(directory)
-        for leftover in self.root.glob(".*.tmp"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
+        remove_leftovers(self.root)
 
     def _complete(self, kind: str) -> list[Path]:
         found = [
@@ -115,27 +105,3 @@ class CheckpointStore:
             if (match := _NAME.fullmatch(path.name)) and (path / MANIFEST).is_file()
         ]
         return [path for _, path in sorted(found)]
-
-
-def verify(directory: Path) -> str | None:
-    """Compare a checkpoint with its manifest.
-
-    Returns:
-        What is wrong, or None.
-    """
-    try:
-        entries = read_json(directory / MANIFEST)["files"]
-    except (UserError, KeyError):
-        return "the checkpoint has no readable manifest"
-    for entry in entries:
-        path = directory / entry["name"]
-        if not path.is_file():
-            return f"{entry['name']} is missing"
-        if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
-            return f"{entry['name']} is corrupt"
-    return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
