@@ -48,6 +48,7 @@ def hyperparameter(
         study=searched.outputs["study"], store=store, confirmed=found.outputs["Output"], code_version=code_version
     ).after(confirmation)
     promoted = promote(run=concluded.outputs["chosen"], store=store, name=model_name, code_version=code_version)
+    promoted.set_caching_options(False)  # the registry decides too, and it is no input
     return Outputs(
         study=searched.outputs["study"],
         report=concluded.outputs["report"],

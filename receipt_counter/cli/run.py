@@ -48,7 +48,7 @@ def add_commands(commands: Subparsers) -> None:
     parser.add_argument("--backend", default="local", metavar="NAME", help="local: on this machine (default)")
     parser.add_argument("--experiment-name", metavar="NAME", help="recorded with the run (default: the preset's name)")
     parser.add_argument(
-        "--model-name", default="receipt-counter", metavar="NAME", help="what a search's winner is promoted as"
+        "--model-name", metavar="NAME", help="what a search's winner is promoted as (default: receipt-counter)"
     )
     add_workers_option(parser)
     add_study_options(parser)
@@ -92,6 +92,7 @@ def _parameters(arguments: argparse.Namespace, resolved: Resolved, store: Store)
     """The pipeline's parameters; says what the studies will try and cost."""
     from receipt_counter.config.loading import to_yaml
     from receipt_counter.data.dataset import Dataset
+    from receipt_counter.storage.registry import DEFAULT_MODEL
     from receipt_counter.storage.versions import code_version
 
     mode, data = arguments.mode, resolved.config.data.path
@@ -104,7 +105,7 @@ def _parameters(arguments: argparse.Namespace, resolved: Resolved, store: Store)
     if mode in ("single", "all"):
         parameters["experiment_name"] = arguments.experiment_name or resolved.preset
     if mode in ("hyperparameter", "all"):
-        parameters["model_name"] = arguments.model_name
+        parameters["model_name"] = arguments.model_name or DEFAULT_MODEL
     if mode != "single":
         parameters["workers"] = arguments.workers or 0
     experiments = {name: _experiment(arguments, kind, resolved) for name, kind in _EXPERIMENTS[mode].items()}

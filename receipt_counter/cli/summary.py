@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from receipt_counter.cli.local_pipeline import Result
 
 FINDINGS_SHOWN = 8
+_ALWAYS = {"promote"}  # steps that decide again each time
 
 
 def print_summary(mode: str, result: Result) -> None:
@@ -29,7 +30,7 @@ def print_summary(mode: str, result: Result) -> None:
     """
     console = Console(highlight=False, soft_wrap=True)
     outputs = {name: Path(uri) for name, uri in result.outputs.items()}
-    if not result.steps:
+    if set(result.steps) <= _ALWAYS:
         what = f"this experiment is finished, as run {outputs['run'].name}" if mode == "single" else "all is finished"
         console.print(f"\nnothing to do: {what}")
     next_commands: dict[str, str] = {}
