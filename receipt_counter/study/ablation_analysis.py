@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str]) -
 
     Args:
         variants: the baseline and the variations.
-        priority: the metrics to look at first; Holm's correction is over variations x these.
+        priority: the metrics to look at first; Holm's correction is over variations x these, weighted by what the
+            seeds' differences show (`comparison/multiple_comparisons.py`).
 
     Returns:
         The content of `analysis.json`; see docs/ARCHITECTURE.md.
@@ -58,7 +60,7 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str]) -
     metrics = list(dict.fromkeys((*priority, "answer_accuracy")))
     compared = {v.name: _Pair(baseline, v) for v in variants if v is not baseline and v.runs.keys() & baseline.runs}
     effects = {(name, metric): pair.effect(metric) for name, pair in compared.items() for metric in metrics}
-    family = with_holm({key: effect for key, effect in effects.items() if key[1] in priority})
+    family = with_holm({key: effect for key, effect in effects.items() if key[1] in priority}, metric_of=itemgetter(1))
     effects.update(family)
     return {
         "kind": "ablation",
@@ -118,7 +120,7 @@ class _Pair:
                 if all(metric in run.scores for run in (*before, *after)):
                     found[name, metric] = metric_effect(before, after, metric)
         nested: dict[str, dict[str, Any]] = {}
-        for (name, metric), effect in with_holm(found).items():
+        for (name, metric), effect in with_holm(found, metric_of=itemgetter(1)).items():
             nested.setdefault(name, {})[metric] = _effect(metric, effect)
         return nested
 
