@@ -117,13 +117,13 @@ SEEDS_RULE = GAUSSIAN["seeds"]
 STUDIES: dict[str, Normal | RightOrWrong] = {
     **{name: Normal(GAUSSIAN[name]) for name in ("seeds", "more seeds than images", "mixed", "images")},
     **{f"{name}, half differ": Normal(GAUSSIAN[name], effects=HALF) for name in ("seeds", "mixed", "images")},
-    "spread of seeds scatters": Normal(SEEDS_RULE, scatter=0.7),
-    "spread scatters, half differ": Normal(SEEDS_RULE, scatter=0.7, effects=HALF),
+    "scattered spread": Normal(SEEDS_RULE, scatter=0.7),
+    "scattered, half differ": Normal(SEEDS_RULE, scatter=0.7, effects=HALF),
     "one spreads 10 x": Normal(SEEDS_RULE, ONE_COLLAPSES),
     "three spread 10 x": Normal(SEEDS_RULE, THREE_COLLAPSE),
     "three spread 10 x, mixed": Normal(GAUSSIAN["mixed"], THREE_COLLAPSE),
     "an ablation": Normal(SEEDS_RULE, (10.0, 0.1, *SAME[2:]), effects=FEW),
-    "an ablation, one more 10 x": Normal(SEEDS_RULE, (10.0, 0.1, *SAME[2:9], 10.0), effects=FEW),
+    "ablation, one more 10 x": Normal(SEEDS_RULE, (10.0, 0.1, *SAME[2:9], 10.0), effects=FEW),
     "0/1": RightOrWrong(0.8),
     "0/1, one spreads 10 x": RightOrWrong(0.15, ONE_COLLAPSES),
     "0/1, an ablation": RightOrWrong(

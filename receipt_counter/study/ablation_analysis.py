@@ -15,6 +15,7 @@ from receipt_counter.comparison.compare_models import SLICE_IMAGES, SLICE_METRIC
 from receipt_counter.comparison.effects import Effect, interaction_effect
 from receipt_counter.comparison.multiple_comparisons import with_holm
 from receipt_counter.comparison.power import detectable_difference
+from receipt_counter.comparison.ratios import paired_ratio
 from receipt_counter.comparison.scores import EvaluatedRun
 from receipt_counter.errors import UserError
 from receipt_counter.storage.run import Run
@@ -144,19 +145,16 @@ def _figures(variant: VariantRuns, metrics: Sequence[str]) -> dict[str, dict[str
 def _described(pair: _Pair, baseline: VariantRuns) -> dict[str, Any]:
     """What a variation changes, and what it costs beside the baseline (ratios; below 1 it saves)."""
     variation = pair.variation
-    costs = {}
-    for name, figure in {"device_seconds": _seconds, "model_gigabytes": _size}.items():
-        mine, theirs = (np.mean([figure(v.runs[seed]) for seed in pair.seeds]) for v in (variation, baseline))
-        costs[name] = float(mine / theirs) if theirs else None
+    mine, theirs = ([variant.runs[seed].record for seed in pair.seeds] for variant in (variation, baseline))
+    seconds, base_seconds = ([float(record["device_seconds"]) for record in side] for side in (mine, theirs))
+    size, base_size = (np.mean([run["splits"][SPLIT]["model_gigabytes"] for run in side]) for side in (mine, theirs))
+    costs = {
+        "device_seconds": dataclasses.asdict(paired_ratio(seconds, base_seconds))
+        if min(*seconds, *base_seconds) > 0
+        else None,
+        "model_gigabytes": float(size / base_size) if base_size else None,  # depends on no seed: exact
+    }
     return {"family": variation.family, "changes": variation.changes, "seeds": pair.seeds, "cost_ratio": costs}
-
-
-def _seconds(run: Run) -> float:
-    return float(run.record["device_seconds"])
-
-
-def _size(run: Run) -> float:
-    return float(run.record["splits"][SPLIT]["model_gigabytes"])
 
 
 def _ranking(
