@@ -183,22 +183,31 @@ def tornado(analysis: Mapping[str, Any], metric: str) -> go.Figure:
 
 
 def cost_bars(analysis: Mapping[str, Any], cost: str, name: str) -> go.Figure:
-    """What every variation costs beside the baseline, in percent more or less.
+    """What every variation costs beside the baseline, in percent more or less; grey where its interval holds 0.
 
     Args:
         analysis: the content of analysis.json.
         cost: a key of `cost_ratio`.
         name: the figure's title.
     """
-    ratios = {key: entry["cost_ratio"][cost] for key, entry in analysis["variations"].items()}
-    known = {key: _POINTS * (ratio - 1) for key, ratio in ratios.items() if ratio is not None}
+    ratios = {key: cost_ratio(entry["cost_ratio"][cost]) for key, entry in analysis["variations"].items()}
+    known = {key: _POINTS * (ratio - 1) for key, (ratio, _, _) in ratios.items() if ratio is not None}
     if not any(round(change) for change in known.values()):
         return figure(name)
     ranked = sorted(known, key=known.__getitem__)
     changes = [known[key] for key in ranked]
     texts = [f"{change:+.0f} %".replace("-", "−") if round(change) else "0 %" for change in changes]
-    colours = [GREEN if change < 0 else ORANGE for change in changes]
+    colours = [GREY if _open(*ratios[key][1:]) else GREEN if known[key] < 0 else ORANGE for key in ranked]
     return _signed_bars(name, ranked, changes, colours, texts, "percent beside the baseline")
+
+
+def cost_ratio(cost: Mapping[str, float | None] | float | None) -> tuple[float | None, float | None, float | None]:
+    """A cost of analysis.json as ratio, low and high; exact costs have no interval."""
+    return (cost["ratio"], cost["low"], cost["high"]) if isinstance(cost, Mapping) else (cost, cost, cost)
+
+
+def _open(low: float | None, high: float | None) -> bool:
+    return low is None or high is None or low <= 1 <= high
 
 
 def _signed_bars(

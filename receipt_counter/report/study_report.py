@@ -96,9 +96,14 @@ def _cell(effect: Mapping[str, Any]) -> dict[str, Any]:
     return {**effect, "tone": tone, "badge": badge}
 
 
-def _cost(ratio: float | None) -> str:
-    if ratio is None:
-        return "–"
+def _cost(cost: Mapping[str, float | None] | float | None) -> dict[str, str]:
+    """A ratio as a change in percent, and its interval where there is one."""
+    ratio, low, high = figures.cost_ratio(cost)
+    interval = "" if low is None or high is None or low == high else f"{_change(low)} to {_change(high)}"
+    return {"change": "–" if ratio is None else _change(ratio), "interval": interval}
+
+
+def _change(ratio: float) -> str:
     change = round(100 * (ratio - 1))
     return f"{change:+d} %".replace("-", "−") if change else "same"
 

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from receipt_counter.comparison.compare_models import SLICE_IMAGES, SLICE_METRIC
 from receipt_counter.comparison.effects import Effect, interaction_effect
 from receipt_counter.comparison.multiple_comparisons import with_holm
 from receipt_counter.comparison.power import detectable_difference
+from receipt_counter.comparison.ratios import paired_ratio
 from receipt_counter.comparison.scores import EvaluatedRun
 from receipt_counter.errors import UserError
 from receipt_counter.storage.run import Run
 from receipt_counter.study.variants import BASELINE
+
+SPLIT = "analysis"
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,13 @@ class VariantRuns:
     runs: Mapping[int, Run]
 
 
-def analyse_ablation(
-    variants: Sequence[VariantRuns], priority: Sequence[str], split: str = "analysis"
-) -> dict[str, Any]:
+def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str], split: str = SPLIT) -> dict[str, Any]:
     """Compare every variation with the baseline over the seeds both have finished, and the same images.
 
     Args:
         variants: the baseline and the variations.
-        priority: the metrics to look at first; Holm's correction is over variations x these.
+        priority: the metrics to look at first; Holm's correction is over variations x these, weighted by what the
+            seeds' differences show (`comparison/multiple_comparisons.py`).
         split: that the runs were judged on.
 
     Returns:
@@ -61,7 +64,7 @@ def analyse_ablation(
         v.name: _Pair(baseline, v, split) for v in variants if v is not baseline and v.runs.keys() & baseline.runs
     }
     effects = {(name, metric): pair.effect(metric) for name, pair in compared.items() for metric in metrics}
-    family = with_holm({key: effect for key, effect in effects.items() if key[1] in priority})
+    family = with_holm({key: effect for key, effect in effects.items() if key[1] in priority}, metric_of=itemgetter(1))
     effects.update(family)
     return {
         "kind": "ablation",
@@ -86,7 +89,7 @@ class _Pair:
     """A variation beside the baseline, over the seeds both have."""
 
     def __init__(self, baseline: VariantRuns, variation: VariantRuns, split: str) -> None:
-        self.variation = variation
+        self.variation, self.split = variation, split
         self.seeds = sorted(baseline.runs.keys() & variation.runs.keys())
         files = [
             variant.runs[seed].evaluation(split) / "predictions.jsonl"
@@ -121,7 +124,7 @@ class _Pair:
                 if all(metric in run.scores for run in (*before, *after)):
                     found[name, metric] = metric_effect(before, after, metric)
         nested: dict[str, dict[str, Any]] = {}
-        for (name, metric), effect in with_holm(found).items():
+        for (name, metric), effect in with_holm(found, metric_of=itemgetter(1)).items():
             nested.setdefault(name, {})[metric] = _effect(metric, effect)
         return nested
 
@@ -145,21 +148,18 @@ def _figures(variant: VariantRuns, metrics: Sequence[str], split: str) -> dict[s
 def _described(pair: _Pair, baseline: VariantRuns) -> dict[str, Any]:
     """What a variation changes, and what it costs beside the baseline (ratios; below 1 it saves)."""
     variation = pair.variation
-    costs = {}
-    for name, figure in {"device_seconds": _seconds, "model_gigabytes": _size}.items():
-        mine, theirs = (np.mean([figure(v.runs[seed]) for seed in pair.seeds]) for v in (variation, baseline))
-        costs[name] = float(mine / theirs) if theirs else None
-    return {"family": variation.family, "changes": variation.changes, "seeds": pair.seeds, "cost_ratio": costs}
-
-
-def _seconds(run: Run) -> float:
-    return float(run.record["device_seconds"])
-
-
-def _size(run: Run) -> float:
-    return float(
-        next(figures["model_gigabytes"] for figures in run.record["splits"].values() if "model_gigabytes" in figures)
+    mine, theirs = ([variant.runs[seed].record for seed in pair.seeds] for variant in (variation, baseline))
+    seconds, base_seconds = ([float(record["device_seconds"]) for record in side] for side in (mine, theirs))
+    size, base_size = (
+        np.mean([run["splits"][pair.split]["model_gigabytes"] for run in side]) for side in (mine, theirs)
     )
+    costs = {
+        "device_seconds": dataclasses.asdict(paired_ratio(seconds, base_seconds))
+        if min(*seconds, *base_seconds) > 0
+        else None,
+        "model_gigabytes": float(size / base_size) if base_size else None,  # depends on no seed: exact
+    }
+    return {"family": variation.family, "changes": variation.changes, "seeds": pair.seeds, "cost_ratio": costs}
 
 
 def _ranking(

@@ -8,6 +8,7 @@ from typing import Any
 from receipt_counter.evaluation.wording import format_p, format_points, spoken
 
 _POINTS = 100  # metrics between 0 and 1 are spoken of in points
+_WORTH_SAYING = 0.97  # ratios above save next to nothing
 
 
 def ablation_findings(analysis: Mapping[str, Any]) -> list[str]:
@@ -61,8 +62,7 @@ def _unchanged(analysis: Mapping[str, Any], priority: Sequence[str]) -> list[str
     if undecided:
         sentences.append(f"No measurable difference from the baseline: {', '.join(undecided)}.")
     for name in undecided:
-        ratios = analysis["variations"][name]["cost_ratio"]
-        saved = [f"{100 * (1 - ratio):.0f} % of the {what}" for what, ratio in _saving(ratios)]
+        saved = _saved(analysis["variations"][name]["cost_ratio"])
         if saved:
             sentences.append(f"{name} could be had at no measurable loss and saves {' and '.join(saved)}.")
     return sentences
@@ -79,9 +79,17 @@ def _hints(effects: Mapping[str, Any], priority: Sequence[str]) -> list[str]:
     ]
 
 
-def _saving(ratios: Mapping[str, float | None]) -> list[tuple[str, float]]:
-    names = {"device_seconds": "training time", "model_gigabytes": "model's size"}
-    return [(names[key], ratio) for key, ratio in ratios.items() if ratio is not None and ratio < 0.97]
+def _saved(costs: Mapping[str, Any]) -> list[str]:
+    """What a variation saves for certain: device time, which is disturbed, only where its interval says so."""
+    time, size = costs["device_seconds"], costs["model_gigabytes"]
+    saved = []
+    if time is not None and time["high"] is not None and time["high"] < 1 and time["ratio"] < _WORTH_SAYING:
+        low, high = (100 * (1 - time[end]) for end in ("high", "low"))
+        percent = 100 * (1 - time["ratio"])
+        saved.append(f"{percent:.0f} % of the training time (95 % interval {low:.0f} to {high:.0f} %)")
+    if size is not None and size < _WORTH_SAYING:
+        saved.append(f"{100 * (1 - size):.0f} % of the model's size")
+    return saved
 
 
 def _interactions(analysis: Mapping[str, Any]) -> list[str]:

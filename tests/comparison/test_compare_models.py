@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.coverage import BINARY, measure_corpus
+from benchmarks.coverage import measure_corpus
+from benchmarks.simulated_scores import BINARY
 from receipt_counter.comparison.compare_models import compare_models, verdict
 from receipt_counter.comparison.effects import paired_effect
 from receipt_counter.comparison.jackknife import corpus_effect, image_contributions
@@ -14,20 +15,7 @@ from receipt_counter.errors import UserError
 from receipt_counter.evaluation.bootstrap import points
 from receipt_counter.evaluation.metrics import all_figures
 from receipt_counter.evaluation.statistics import statistics_of
-from tests.evaluation.fabricate import fabricate_predictions
-
-
-def predictions(skill=0.9, images=200, seed=0, truth=0):
-    """Predictions whose truths depend on `truth` alone and whose mistakes depend on `seed`."""
-    lines = fabricate_predictions(images, skill=1.0, seed=truth)
-    generator = np.random.default_rng([seed, 1])
-    for line in lines:
-        if generator.random() > skill:
-            line["predicted"] = (line["label"] + 1) % 3
-            line["probabilities"] = list(np.roll(line["probabilities"], 1))
-            for answer in line["answers"]:
-                answer.update(predicted="There are 9 receipts in this photo.", correct=False)
-    return lines
+from tests.evaluation.fabricate import fabricate_mistakes as predictions
 
 
 def write(path, lines):

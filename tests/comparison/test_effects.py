@@ -6,20 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ttest_1samp
-from statsmodels.stats.multitest import multipletests
 
-from benchmarks.coverage import (
-    BINARY,
-    GAUSSIAN,
-    METRICS,
-    VARIATIONS,
-    binary,
-    covering,
-    family_error,
-    family_p_values,
-    gaussian,
-    oracle_width,
-)
+from benchmarks.coverage import covering, oracle_width
+from benchmarks.simulated_scores import BINARY, GAUSSIAN, binary, gaussian
 from receipt_counter.comparison.effects import (
     Components,
     contrast_effect,
@@ -30,7 +19,6 @@ from receipt_counter.comparison.effects import (
     slice_effects,
     variance_components,
 )
-from receipt_counter.comparison.multiple_comparisons import with_holm
 from receipt_counter.comparison.power import detectable_difference
 from receipt_counter.errors import UserError
 
@@ -168,20 +156,6 @@ def test_slices_are_effects_of_their_images():
         slice_effects(differences, labels[1:])
 
 
-def test_holm_corrects_the_whole_family():
-    effects = {name: paired_effect(noise(seed=index) + index / 4) for index, name in enumerate("abcdef")}
-    corrected = with_holm(effects)
-    expected = multipletests([effect.p for effect in effects.values()], method="holm")[1]
-    assert [effect.p_holm for effect in corrected.values()] == pytest.approx(list(expected))
-    assert with_holm({}) == {}
-
-
-def test_the_benchmarks_holm_is_statsmodels():
-    p = np.random.default_rng(0).random((25, VARIATIONS, METRICS)) ** 2
-    expected = [multipletests(family.ravel(), method="holm")[0].any() for family in p]
-    assert 0.2 < family_error(p, 0) == np.mean(expected) < 0.8
-
-
 @pytest.mark.parametrize("seeds", [3, 10])
 @pytest.mark.parametrize("alpha", [0.05, 0.005])
 def test_detectable_difference_is_detected_as_often_as_promised(seeds, alpha):
@@ -228,12 +202,3 @@ def test_a_bootstrap_nested_over_seeds_does_not_cover():
     generator = np.random.default_rng(0)
     drawn = gaussian(GAUSSIAN["mixed"], 0.0, generator, (STUDIES, 3, 60))
     assert covering(drawn, 0.0, generator)["nested bootstrap"].hits < 0.88
-
-
-@pytest.mark.parametrize("seeds", [3, 10])
-@pytest.mark.parametrize("name", ["seeds", "mixed", "images"])
-def test_family_wise_error_stays_within_five_percent(name, seeds):
-    p = family_p_values(GAUSSIAN[name], np.random.default_rng(seeds), (STUDIES, seeds, 30), correlation=0.5)
-    bound = 0.05 + 2.5 * (0.05 * 0.95 / STUDIES) ** 0.5
-    assert family_error(p, 0) <= bound
-    assert family_error(p, VARIATIONS // 2) <= bound

@@ -55,6 +55,19 @@ def fabricate_predictions(
     return lines
 
 
+def fabricate_mistakes(skill: float = 0.9, images: int = 200, seed: int = 0, truth: int = 0) -> list[dict[str, Any]]:
+    """Predictions whose truths depend on `truth` alone and whose mistakes depend on `seed`."""
+    lines = fabricate_predictions(images, skill=1.0, seed=truth)
+    generator = np.random.default_rng([seed, 1])
+    for line in lines:
+        if generator.random() > skill:
+            line["predicted"] = (line["label"] + 1) % 3
+            line["probabilities"] = list(np.roll(line["probabilities"], 1))
+            for answer in line["answers"]:
+                answer.update(predicted="There are 9 receipts in this photo.", correct=False)
+    return lines
+
+
 def _counting(truth: int, predicted: int) -> dict[str, Any]:
     def sentence(count: int) -> str:
         return f"There are {count} receipts in this photo."

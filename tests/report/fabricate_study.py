@@ -92,7 +92,10 @@ def fabricate_ablation() -> dict[str, Any]:
                 "family": family,
                 "changes": changes,
                 "seeds": [seed for seed in SEEDS if seed not in missing.get(name, [])],
-                "cost_ratio": {"device_seconds": ratio, "model_gigabytes": 0.91 if name.startswith("without") else 1.0},
+                "cost_ratio": {
+                    "device_seconds": {"ratio": ratio, "low": 0.96 * ratio, "high": 1.04 * ratio},
+                    "model_gigabytes": 0.91 if name.startswith("without") else 1.0,
+                },
             }
             for name, (family, changes, _, _, ratio) in VARIATIONS.items()
         },

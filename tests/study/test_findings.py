@@ -11,6 +11,11 @@ from receipt_counter.study.findings import ablation_findings
 METRIC = "classification_accuracy"
 
 
+def costs(low: float | None = 0.9, high: float | None = 1.1, ratio: float = 1.0, size: float = 1.0) -> dict[str, Any]:
+    """What a variation costs beside the baseline."""
+    return {"device_seconds": {"ratio": ratio, "low": low, "high": high}, "model_gigabytes": size}
+
+
 def analysis(**changed: Any) -> dict[str, Any]:
     """One variation with one metric; `changed` replaces parts of its effect, or of the analysis."""
     effect = {
@@ -28,7 +33,7 @@ def analysis(**changed: Any) -> dict[str, Any]:
         "seeds": changed.get("seeds", [1, 2, 3]),
         "ranking": [{"variation": "plain"}],
         "ablation_analysis": {"plain": {METRIC: effect}},
-        "variations": {"plain": {"changes": "a.b=1", "cost_ratio": changed.get("cost", {"device_seconds": 1.0})}},
+        "variations": {"plain": {"changes": "a.b=1", "cost_ratio": changed.get("cost", costs())}},
         "detectable": changed.get("detectable", {METRIC: 0.021}),
         "interactions": {},
         "missing": changed.get("missing", {}),
@@ -47,8 +52,12 @@ CASES = {
         "No measurable difference from the baseline: plain.",
     ),
     "nothing, and cheaper": (
-        {"verdict": "undecided", "low": -0.07, "high": 0.01, "cost": {"device_seconds": 0.6}},
-        "plain could be had at no measurable loss and saves 40 % of the training time.",
+        {"verdict": "undecided", "low": -0.07, "high": 0.01, "cost": costs(0.5, 0.72, 0.6)},
+        "no measurable loss and saves 40 % of the training time (95 % interval 28 to 50 %).",
+    ),
+    "nothing, and smaller": (
+        {"verdict": "undecided", "low": -0.07, "high": 0.01, "cost": costs(size=0.75)},
+        "no measurable loss and saves 25 % of the model's size.",
     ),
     "identical": (
         {"effect": 0.0, "low": 0.0, "high": 0.0, "verdict": "undecided", "identical": True},
@@ -71,5 +80,19 @@ def test_sentences(changed: dict[str, Any], expected: str) -> None:
 
 @pytest.mark.parametrize("case", ["worse", "a hint", "identical"])
 def test_what_may_matter_is_never_called_without_difference(case: str) -> None:
-    sentences = ablation_findings(analysis(cost={"device_seconds": 0.5}, **CASES[case][0]))
+    sentences = ablation_findings(analysis(cost=costs(0.4, 0.6, 0.5), **CASES[case][0]))
     assert not any("No measurable difference" in text or "no measurable loss" in text for text in sentences)
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        pytest.param(costs(0.4, 1.05, 0.6), id="its interval holds 1"),
+        pytest.param(costs(None, None, 0.6), id="one seed"),
+        pytest.param(costs(0.96, 0.99, 0.98), id="next to nothing"),
+        pytest.param({"device_seconds": None, "model_gigabytes": None}, id="not measured"),
+    ],
+)
+def test_a_saving_that_may_be_chance_is_not_claimed(cost: dict[str, Any]) -> None:
+    sentences = ablation_findings(analysis(verdict="undecided", low=-0.07, high=0.01, cost=cost))
+    assert not any("saves" in text for text in sentences)
