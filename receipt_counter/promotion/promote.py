@@ -91,17 +91,21 @@ def require_judged(run: Run) -> None:
     """Refuse what is not ready.
 
     Raises:
-        UserError: the run is not finished, or not judged on the test split; with the command that does it.
+        UserError: the run is not finished, has no model, or is not judged on the test split; with what to do.
     """
-    command = f"`receipt-counter run --config {run.directory / 'config.yaml'} --store {run.directory.parent.parent}`"
+    place = run.directory
     if run.status != FINISHED:
         raise UserError(
-            f"{run.directory}: this run is {run.status}, and only a finished one is promoted; {command} continues it"
+            f"{place}: this run is {run.status}, and only a finished one is promoted; "
+            "the command that started it continues it"
         )
     if not any(run.model.glob("*.safetensors")):
-        raise UserError(f"{run.directory}: the model of this run was removed, so there is nothing to promote")
-    if not all((run.directory / name).is_file() for name in COPIED):
-        raise UserError(f"{run.directory}: this run was not judged on the {SPLIT} split yet; {command} does it")
+        raise UserError(f"{place}: the model of this run was removed, so there is nothing to promote")
+    if not all((place / name).is_file() for name in COPIED):
+        raise UserError(
+            f"{place}: this run was not judged on the {SPLIT} split yet; `receipt-counter run --mode single` with its "
+            "config and seed does that, and trains nothing again"
+        )
 
 
 def _compare(

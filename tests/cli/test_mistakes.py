@@ -42,9 +42,10 @@ MISTAKES = {
     "import of an empty sroie": (["data", "import", "sroie", "nowhere", "--output", "x"], "nowhere"),
     "check of what is not there": (["data", "check", "nowhere"], "nowhere"),
     "card of what is not there": (["data", "card", "nowhere"], "nowhere"),
-    "predict without a model": (["predict", "photo.jpg"], "--model"),
+    "predict before a promotion": (["predict", "photo.jpg"], "`receipt-counter promote RUN` does it"),
     "predict without a photo": (["predict", "--model", "x"], "IMAGE"),
     "predict with an unknown run": (["predict", "--model", "nowhere", "photo.jpg"], "nowhere: no run"),
+    "promotion of an unknown run": (["promote", "nowhere"], "nowhere: no run"),
     "report of an unknown run": (["report", "nowhere"], "nowhere: no run"),
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,11 @@ from receipt_counter.cli.main import main
 from receipt_counter.promotion.decision import QUALITY
 from receipt_counter.storage.files import read_json, write_json
 from receipt_counter.storage.manifest import verify
+from receipt_counter.storage.registry import Registry
+from receipt_counter.storage.store import Store
 from tests.promotion.fabricate import FINGERPRINT, Lines, fabricate_run, predictions, rows_of
 
+FORK = multiprocessing.get_context("fork")
 Say = Callable[..., tuple[int, list[str], str]]
 CURRENT = predictions(wrong=range(0, 12), misspoken=range(20))  # counting 94 %, answers 90 %
 BETTER = predictions(wrong=range(1))
@@ -291,21 +296,43 @@ def test_machines_get_json(store: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert found[1][1]["comparison"]["metrics"]["classification_accuracy"]["verdict"] == "better"
 
 
+def test_promotions_at_the_same_time_are_decided_one_after_the_other(store: Path) -> None:
+    """Every process finds an empty registry; who comes second has to be better than who came first."""
+    fabricate_run(store, "aaa111", CURRENT)
+    fabricate_run(store, "bbb222", BETTER)
+    start = FORK.Barrier(6)
+
+    def compete(run_id: str) -> None:
+        start.wait()
+        os._exit(main(["promote", run_id, "--json", "--store", str(store)]))
+
+    children = [FORK.Process(target=compete, args=(run_id,)) for run_id in ("aaa111", "bbb222") * 3]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    versions = Registry(Store(store)).versions()
+    assert [child.exitcode for child in children if child.exitcode not in (0, 1)] == []
+    assert [version.run_id for version in versions] in (["aaa111", "bbb222"], ["bbb222"])
+    assert [(version.card["comparison"] or {}).get("version") for version in versions] == [None, 1][: len(versions)]
+    assert Registry(Store(store)).current() == versions[-1]
+
+
 def unfinished(record: dict[str, Any]) -> None:
     record["status"] = "interrupted"
 
 
-COMMAND = "`receipt-counter run --config {run}/config.yaml --store {store}`"
 MISTAKES: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "not finished": (
         (),
         unfinished,
-        f"this run is interrupted, and only a finished one is promoted; {COMMAND} continues it",
+        "{run}: this run is interrupted, and only a finished one is promoted; the command that started it continues it",
     ),
     "not judged": (
         (),
         "evaluation/test/metrics.json",
-        f"this run was not judged on the test split yet; {COMMAND} does it",
+        "{run}: this run was not judged on the test split yet; `receipt-counter run --mode single` with its config and"
+        " seed does that, and trains nothing again",
     ),
     "no model": (
         (),
@@ -329,5 +356,5 @@ def test_what_is_not_ready_is_a_mistake(
         (run / spoil).unlink()
     status, _, error = say("promote", "aaa", *options)
     assert status == 2
-    assert message.format(run=run, store=store) in error
+    assert message.format(run=run) in error
     assert not (store / "models").exists()
