@@ -186,21 +186,14 @@ def name_of(experiment: V1beta1Experiment) -> str:
 
 
 def objective_of(experiment: V1beta1Experiment) -> Objective:
-    """The experiment's objective.
-
-    Raises:
-        UserError: it has none.
-    """
+    """The objective of an Experiment with Katib's defaults and without mistakes."""
     objective = spec_of(experiment).objective
-    if objective is None or not objective.objective_metric_name:
-        raise UserError("spec.objective.objectiveMetricName: missing")
-    maximize = objective.type == "maximize"
-    given = {strategy.name: strategy.value or "latest" for strategy in objective.metric_strategies or []}
+    assert objective is not None
+    named = {strategy.name: strategy.value for strategy in objective.metric_strategies}
     names = [objective.objective_metric_name, *(objective.additional_metric_names or [])]
-    default = "max" if maximize else "min"
-    strategies = {name: given.get(name, default) for name in names}
     goal = None if objective.goal is None else float(objective.goal)
-    return Objective(objective.objective_metric_name, maximize, goal, strategies)
+    strategies = {name: named[name] for name in names}
+    return Objective(objective.objective_metric_name, objective.type == "maximize", goal, strategies)
 
 
 def best_trial(trials: Iterable[TrialResult], objective: Objective) -> TrialResult | None:
