@@ -89,12 +89,13 @@ class TrialResult:
         metrics: what it reported.
         reports: {metric: its values in the order of reporting}; the step of a report is its place, from 1.
         objective: the objective metric by its strategy.
-        attempts: how often it was started and ended by itself.
+        attempts: how often it was started and ended, killed ones that were forgiven left out.
         started: when the last attempt began, ISO 8601.
         ended: when it ended.
         seconds: how long the last attempt took.
         message: one line: why it failed.
         log: the last lines it printed, if it failed.
+        kills: how often it was killed by others than the engine and begun again without counting as failed.
     """
 
     name: str
@@ -110,6 +111,12 @@ class TrialResult:
     seconds: float = 0.0
     message: str = ""
     log: tuple[str, ...] = ()
+    kills: int = 0
+
+    @property
+    def endings(self) -> int:
+        """How many attempts have ended, in whatever way."""
+        return self.attempts + self.kills
 
     @property
     def has_ended(self) -> bool:

@@ -242,7 +242,8 @@ def primary_container(document: StudyDocument, manifest: Mapping[str, Any]) -> C
     else:
         supported = " or ".join(f"{kind} ({version})" for version, kind in (JOB, TRAIN_JOB))
         raise UserError(
-            f"spec.trialTemplate.trialSpec: {identity[1]} ({identity[0]}) cannot run without a cluster; a trial here is a {supported}"
+            f"spec.trialTemplate.trialSpec: {identity[1]} ({identity[0]}) cannot run without a cluster;"
+            f" a trial here is a {supported}"
         )
     command = container.get("command") or []
     if not command:

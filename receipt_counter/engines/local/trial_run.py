@@ -24,6 +24,11 @@ from receipt_counter.engines.local.trial_process import Process
 from receipt_counter.storage.run import now
 
 GRACE_SECONDS = 10.0  # between asking a trial to stop and killing it
+# What people, shutdowns and a kernel out of memory send; the faults of a program are others (SIGSEGV, SIGABRT, ...).
+KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# A killed attempt is repeated as if it had not been, this often; from then on it counts as a failed one: a trial that
+# needs more memory than there is would be killed for ever.
+FORGIVEN_KILLS = 3
 LOG_LINES = 20  # of a failed trial that are kept in its record
 _LOG_END = 1 << 15  # bytes
 _PROGRESS = re.compile(r"\b(epoch|step|iteration)\b\W{0,3}(\d+)(?:\s*/\s*(\d+))?", re.IGNORECASE)
@@ -38,7 +43,7 @@ class Setup:
         collect: a fresh collector.
         log: where an attempt's output goes.
         metrics: the file the collector reads.
-        set_aside: called with the number of a failed attempt before the next.
+        set_aside: called with the number of an attempt, from 1, before the next begins.
         policy: retries and deadline.
     """
 
@@ -129,22 +134,30 @@ class TrialRun:
         if status is None:
             return False
         self._read(last=True)
-        ended = replace(
-            self.trial,
-            metrics=self._collector.metrics,
-            reports=self._collector.reports,
-            objective=self.value,
-            attempts=self.trial.attempts + 1,
-            ended=now(),
-            seconds=round(self.seconds, 3),
-        )
-        self.trial = self._judge(ended, status)
-        tried_enough = self.trial.attempts > self._setup.policy.retries
-        if self.trial.status != FAILED or tried_enough or self._stopped_for is not None:
-            return True
-        self._setup.set_aside(self.trial.attempts)
+        if self._was_killed(status) and self.trial.kills < FORGIVEN_KILLS:
+            self.trial = replace(self.trial, kills=self.trial.kills + 1)
+        else:
+            ended = replace(
+                self.trial,
+                metrics=self._collector.metrics,
+                reports=self._collector.reports,
+                objective=self.value,
+                attempts=self.trial.attempts + 1,
+                ended=now(),
+                seconds=round(self.seconds, 3),
+            )
+            self.trial = self._judge(ended, status)
+            tried_enough = self.trial.attempts > self._setup.policy.retries
+            if self.trial.status != FAILED or tried_enough or self._stopped_for is not None:
+                return True
+        self._setup.set_aside(self.trial.endings)
         self._process = self._begin()
         return False
+
+    def _was_killed(self, status: int) -> bool:
+        """Whether others than the engine ended it."""
+        ours = self._stopped_for is not None or self._collector.stopped or bool(self._error)
+        return not ours and _signal_of(status) in KILLS
 
     def _begin(self) -> Process:
         """Start an attempt as if there had been none."""
@@ -184,12 +197,21 @@ class TrialRun:
 
 
 def _describe(status: int) -> str:
-    if status >= 0:
+    number = _signal_of(status)
+    if number is None:
         return f"exit status {status}"
     try:
-        return f"killed by {signal.Signals(-status).name}"
+        name = signal.Signals(number).name
     except ValueError:
-        return f"killed by signal {-status}"
+        return f"killed by signal {number}"
+    return f"killed by {name}" + (", as happens when memory runs out" if name == "SIGKILL" else "")
+
+
+def _signal_of(status: int) -> int | None:
+    """The signal behind an exit status; a shell, and our trials, tell it by a status above 128."""
+    if status < 0:
+        return -status
+    return status - 128 if status - 128 in KILLS else None
 
 
 def _last_lines(log: Path) -> tuple[str, ...]:
