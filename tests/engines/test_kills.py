@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from receipt_counter.engines.base import FAILED, SUCCEEDED
+from receipt_counter.engines.local import devices
 from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.engines.local.preloaded import Preloaded
 from receipt_counter.engines.local.trial_run import FORGIVEN_KILLS
@@ -135,6 +136,16 @@ def test_a_killed_attempt_is_no_failed_one(tmp_path: Path, dies: str, times: int
     assert trial.endings == len(count.read_text().split()) == runs
     logs = tmp_path / "store" / "studies"
     assert len(list(logs.glob("*/trials/*/stdout-*.log"))) == trial.endings - 1
+
+
+def test_what_needs_too_much_memory_is_not_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's counter rises when it kills for memory: here the trial raises it itself."""
+    counters = tmp_path / "vmstat"
+    counters.write_text("nr_free_pages 7\noom_kill 3\n")
+    monkeypatch.setattr(devices, "VMSTAT", counters)
+    command = f": ${{lr}}; echo 'oom_kill 4' > {counters}; kill -9 0"
+    (trial,) = LocalEngine().run(read(tmp_path, experiment(command, trials=1)), tmp_path / "store").trials
+    assert (trial.attempts, trial.kills, trial.message) == (1, 0, "killed by SIGKILL: memory ran out")
 
 
 def test_two_engines_at_once(tmp_path: Path) -> None:

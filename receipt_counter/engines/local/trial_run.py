@@ -19,6 +19,7 @@ from receipt_counter.engines.base import (
     TrialResult,
 )
 from receipt_counter.engines.local.collectors import Collector, CollectorError, Tail
+from receipt_counter.engines.local.devices import out_of_memory_kills
 from receipt_counter.engines.local.plan import JobPolicy
 from receipt_counter.engines.local.trial_process import Process
 from receipt_counter.storage.run import now
@@ -26,9 +27,9 @@ from receipt_counter.storage.run import now
 GRACE_SECONDS = 10.0  # between asking a trial to stop and killing it
 # What people, shutdowns and a kernel out of memory send; the faults of a program are others (SIGSEGV, SIGABRT, ...).
 KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# A killed attempt is repeated as if it had not been, this often; from then on it counts as a failed one: a trial that
-# needs more memory than there is would be killed for ever.
-FORGIVEN_KILLS = 3
+# An attempt that others killed is repeated as if it had not been, this often; after that it counts as a failed one, as
+# it does at once where memory ran out: what needs more than there is would be killed again.
+FORGIVEN_KILLS = 10
 LOG_LINES = 20  # of a failed trial that are kept in its record
 _LOG_END = 1 << 15  # bytes
 _PROGRESS = re.compile(r"\b(epoch|step|iteration)\b\W{0,3}(\d+)(?:\s*/\s*(\d+))?", re.IGNORECASE)
@@ -155,9 +156,13 @@ class TrialRun:
         return False
 
     def _was_killed(self, status: int) -> bool:
-        """Whether others than the engine ended it."""
+        """Whether others than the engine ended it, and not for want of memory."""
         ours = self._stopped_for is not None or self._collector.stopped or bool(self._error)
-        return not ours and _signal_of(status) in KILLS
+        return not ours and _signal_of(status) in KILLS and not self._ran_out_of_memory(status)
+
+    def _ran_out_of_memory(self, status: int) -> bool:
+        """Whether the kernel killed for memory while the attempt ran, and the attempt was killed like that."""
+        return _signal_of(status) == signal.SIGKILL and out_of_memory_kills() > self._out_of_memory_before
 
     def _begin(self) -> Process:
         """Start an attempt as if there had been none."""
@@ -172,6 +177,7 @@ class TrialRun:
         self._stopped_for = None
         self._kill_at = float("inf")
         self._began = time.monotonic()
+        self._out_of_memory_before = out_of_memory_kills()
         return self._setup.start()
 
     def _read(self, *, last: bool) -> None:
@@ -188,6 +194,8 @@ class TrialRun:
         if self._collector.stopped:
             return replace(trial, status=EARLY_STOPPED, message="")
         failure = self._error or self._stopped_for or (_describe(status) if status else "")
+        if not (self._error or self._stopped_for) and self._ran_out_of_memory(status):
+            failure += ": memory ran out"
         if failure:
             return replace(trial, status=FAILED, message=failure, log=_last_lines(self._setup.log))
         if trial.objective is None:
@@ -201,10 +209,9 @@ def _describe(status: int) -> str:
     if number is None:
         return f"exit status {status}"
     try:
-        name = signal.Signals(number).name
+        return f"killed by {signal.Signals(number).name}"
     except ValueError:
         return f"killed by signal {number}"
-    return f"killed by {name}" + (", as happens when memory runs out" if name == "SIGKILL" else "")
 
 
 def _signal_of(status: int) -> int | None:
