@@ -114,6 +114,11 @@ class TrialResult:
     kills: int = 0
 
     @property
+    def failure(self) -> str:
+        """Why it failed and the last lines it printed, for a terminal."""
+        return "\n".join([f"{self.name} {self.status}: {self.message}", *(f"  {line}" for line in self.log[-8:])])
+
+    @property
     def endings(self) -> int:
         """How many attempts have ended, in whatever way."""
         return self.attempts + self.kills

@@ -323,6 +323,10 @@ def test_all_broken_rules_are_told_together(tmp_path: Path) -> None:
     ]
 
 
+def test_missing_trial_parameters_are_told_once(tmp_path: Path) -> None:
+    assert check(read(tmp_path, trial(trialParameters=None))) == [f"{KEY}.trialParameters: is missing"]
+
+
 FINE = {
     "quoted value": with_command("a", f'--text="{WORD}"', parameters=[TEXTS]),
     "script": with_command("sh", "-c", f"a; b {WORD} 'c d' | e"),

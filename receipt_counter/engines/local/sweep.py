@@ -33,7 +33,6 @@ from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.katib.template import Container, primary_container, render_trial
 
 SECONDS_BETWEEN_LOOKS = 0.5  # at what running trials print
-LOG_LINES_SHOWN = 8
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -275,8 +274,7 @@ class Sweep:
             [
                 f"{len(failed)} trials failed and maxFailedTrialCount is {self._plan.max_failed}; the others are kept"
                 f" in {self._journal.directory}. The same command with a larger one goes on.",
-                f"the last was {last.name}: {last.message}",
-                *(f"  {line}" for line in last.log[-LOG_LINES_SHOWN:]),
+                last.failure,
             ]
         )
 
