@@ -51,7 +51,7 @@ class Study:
         directory.mkdir()
         self.store, self.file = directory / "store", directory / "experiment.yaml"
         (directory / "study.yaml").write_text(STUDIES[mode])
-        settings = [option for text in (*SMALL, "data.num_workers=0") for option in ("--set", text)]
+        settings = [option for text in (*SMALL, f"data.num_workers={int(FULL)}") for option in ("--set", text)]
         study = ["--mode", mode, f"--{mode}-config", str(directory / "study.yaml"), "--data", str(data)]
         store = ["--store", str(self.store)]
         assert main(["plan", *study, "--preset", "laptop", *settings, *store, "-o", str(self.file)]) == 0

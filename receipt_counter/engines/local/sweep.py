@@ -273,7 +273,7 @@ class Sweep:
         return "\n".join(
             [
                 f"{len(failed)} trials failed and maxFailedTrialCount is {self._plan.max_failed}; the others are kept"
-                f" in {self._journal.directory}. The same command with a larger one goes on.",
+                f" in {self._journal.directory}. With a larger one the same command goes on.",
                 last.failure,
             ]
         )
