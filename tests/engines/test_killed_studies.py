@@ -5,6 +5,7 @@ RECEIPT_COUNTER_KILLS=10 kills as often as that, in an ablation and in a search.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -87,40 +88,32 @@ def without_times(found: Any) -> Any:
     return found
 
 
-def server_of(engine: subprocess.Popen[str]) -> psutil.Process | None:
-    for process in psutil.Process(engine.pid).children():
-        if "receipt_counter.engines.local.preloaded" in process.cmdline():
-            return process
-    return None
+def candidates(victim: str, engine: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The living processes of a kind."""
+    try:
+        whole = psutil.Process(engine.pid)
+        servers = [child for child in whole.children() if "receipt_counter.engines.local.preloaded" in child.cmdline()]
+        kinds = {"engine": [whole], "server": servers, "trial": [trial for one in servers for trial in one.children()]}
+        return [process for process in kinds[victim] if process.status() != psutil.STATUS_ZOMBIE]
+    except psutil.Error:
+        return []  # it has just ended
 
 
-def find(victim: str, engine: subprocess.Popen[str], generator: random.Random) -> psutil.Process | None:
-    """A process to kill, if there is one now."""
-    if victim == "engine":
-        return psutil.Process(engine.pid)
-    server = server_of(engine)
-    if victim == "server" or server is None:
-        return server
-    forked = server.children()
-    return generator.choice(forked) if forked else None
-
-
-def kill_one(victim: str, engine: subprocess.Popen[str], generator: random.Random) -> bool:
-    """SIGKILL after a random time; false if the study was over first."""
-    if victim == "trial" or generator.random() < 0.7:  # else perhaps while the server imports
-        while engine.poll() is None and find("trial", engine, generator) in (None, server_of(engine)):
-            time.sleep(0.01)
+def kill_one(victim: str, engine: subprocess.Popen[str], generator: random.Random) -> None:
+    """SIGKILL after a random time: while trials run, or perhaps while the server imports."""
+    if generator.random() < 0.7:
+        wait_for_one("trial", engine)
     time.sleep(generator.uniform(0, 1.5))
-    while engine.poll() is None:
-        try:
-            process = find(victim, engine, generator)
-            if process is not None:
-                process.kill()
-                return True
-        except psutil.NoSuchProcess:
-            pass
+    while True:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return generator.choice(wait_for_one(victim, engine)).kill()
+
+
+def wait_for_one(victim: str, engine: subprocess.Popen[str]) -> list[psutil.Process]:
+    while not (found := candidates(victim, engine)):
+        assert engine.poll() is None, "the study was over before enough was killed"
         time.sleep(0.01)
-    return False
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -134,21 +127,22 @@ def test_a_killed_study_ends_like_the_undisturbed_one(mode: str, data: Path, tmp
     undisturbed = Study(mode, tmp_path / "undisturbed", data)
     assert undisturbed.start().wait() == 0
     study, generator = Study(mode, tmp_path / "killed", data), random.Random(0)
-    kills: list[str] = []
     finished: dict[str, dict[str, Any]] = {}
+    victims = [VICTIMS[number % len(VICTIMS)] for number in range(KILLS)]
     engine = study.start()
-    while len(kills) < KILLS:
-        victim = VICTIMS[len(kills) % len(VICTIMS)]
-        assert kill_one(victim, engine, generator), f"the study was over after {len(kills)} kills"
-        kills.append(victim)
-        if victim == "engine":
-            engine.wait()
-            finished |= {name: trial for name, trial in study.trials().items() if trial["status"] == "succeeded"}
-            engine = study.start()
-    assert engine.wait() == 0, engine.communicate()
+    try:
+        for victim in victims:
+            kill_one(victim, engine, generator)
+            if victim == "engine":
+                engine.wait()
+                finished |= {name: trial for name, trial in study.trials().items() if trial["status"] == "succeeded"}
+                engine = study.start()
+        assert engine.wait() == 0
+    finally:
+        engine.kill()
     found, expected = study.outcome(), undisturbed.outcome()
     for part in expected:
         assert found[part] == expected[part], part
     assert finished.items() <= study.trials().items()  # none of them ran again
     forgiven = sum(trial["kills"] for trial in study.trials().values())
-    print(f"{mode}: {len(kills)} kills ({', '.join(kills)}), {forgiven} attempts begun again, identical")
+    print(f"{mode}: {KILLS} kills ({', '.join(victims)}), {forgiven} attempts begun again, identical")
