@@ -9,7 +9,7 @@ import pytest
 
 from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.errors import UserError
-from tests.engines.support import LETTER, experiment, read, start_sweep, write
+from tests.engines.support import LEARNING_RATE, LETTER, UNITS, experiment, read, start_sweep, write
 
 ECHO = "echo loss=${lr}"
 
@@ -33,6 +33,17 @@ def stopping(name: str, **settings: str) -> dict[str, Any]:
         pytest.param(
             {"algorithm": "bayesianoptimization", "settings": {"base_estimator": "RF"}}, ["RF", "GP"], id="estimator"
         ),
+        pytest.param(
+            {
+                "algorithm": "cmaes",
+                "parameters": [LEARNING_RATE, UNITS],
+                "settings": {"restart_strategy": "ipop"},
+                "command": "echo loss=${lr} ${units}",
+            },
+            ["restart_strategy: ipop: Optuna has none only; write that, or leave the setting out"],
+            id="restarts",
+        ),
+        pytest.param({"algorithm": "tpe", "settings": {"gamma": "0.25"}}, ["gamma: no such setting here"], id="gamma"),
         pytest.param({"algorithm": "cmaes"}, ["cmaes needs at least two"], id="cmaes"),
         pytest.param(
             {"algorithm": "sobol", "parameters": [LETTER], "command": "echo loss=1 ${letter}"},

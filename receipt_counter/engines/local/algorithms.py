@@ -45,7 +45,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
     "sobol": {},
     "hyperband": {name: name for name in ("r_l", "eta", "resource_name")},
 }
-# {algorithm: {Katib's setting: the only value there is here}}
+# {algorithm: {Katib's setting: the only value there is here}}; Optuna's CMA-ES, for one, does not restart
 _ONLY: Mapping[str, Mapping[str, str]] = {
     "bayesianoptimization": {"base_estimator": "GP", "acq_func": "EI", "acq_optimizer": "auto"},
     "cmaes": {"restart_strategy": "none"},
@@ -76,7 +76,7 @@ def read_algorithm(
     for setting, value in values.items():
         place = f"spec.algorithm.algorithmSettings ({name}): {setting}"
         if setting in only and value != only[setting]:
-            problems.append(f"{place}: {value}: here it can only be {only[setting]}")
+            problems.append(f"{place}: {value}: Optuna has {only[setting]} only; write that, or leave the setting out")
         elif setting not in (*names, *only):
             problems.append(f"{place}: no such setting here; {suggestion(setting, (*names, *only))}")
     if name == "sobol" and all(parameter.values for parameter in parameters):
