@@ -14,7 +14,8 @@ from receipt_counter.errors import UserError
 if TYPE_CHECKING:
     from receipt_counter.engines.base import SweepResult
 
-ENGINES = ("local",)
+ENGINES = ("local", "katib")
+FAILURES_SHOWN = 5
 
 
 def add_commands(commands: Subparsers) -> None:
@@ -30,7 +31,9 @@ def add_commands(commands: Subparsers) -> None:
         ],
     )
     parser.add_argument("experiment", metavar="EXPERIMENT.yaml", type=Path, help="the Experiment, and its ConfigMaps")
-    parser.add_argument("--engine", default="local", choices=ENGINES, help="local: on this machine (default)")
+    parser.add_argument(
+        "--engine", default="local", choices=ENGINES, help="local: on this machine (default); katib: not yet"
+    )
     add_workers_option(parser)
     add_store_option(parser)
 
@@ -42,6 +45,11 @@ def sweep(arguments: argparse.Namespace) -> int:
     from receipt_counter.katib.experiment import read_document
     from receipt_counter.storage.store import open_store
 
+    if arguments.engine == "katib":
+        raise UserError(
+            "--engine katib: running a study on a cluster from here comes with a later version; the same file runs"
+            f" there with: kubectl apply -f {arguments.experiment}"
+        )
     store = open_store(arguments.store)
     document = read_document(arguments.experiment)
     engine = LocalEngine(arguments.workers, open_view=lambda: open_view(sys.stderr))
@@ -61,16 +69,19 @@ def _print_summary(result: SweepResult) -> int:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not result.worked:
         console.print(f"nothing to do: study {result.study_id} is finished")
-    failed = sum(trial.status in UNSUCCESSFUL for trial in result.trials)
+    failed = [trial for trial in result.trials if trial.status in UNSUCCESSFUL]
     why = {GOAL: ": the goal is reached", EXHAUSTED: ": there is nothing else to try"}.get(result.outcome, "")
-    console.print(f"{len(result.trials)} trials{f', {failed} failed' if failed else ''}{why}")
+    console.print(f"{len(result.trials)} trials{f', {len(failed)} failed' if failed else ''}{why}")
     if result.optimum is not None:
         console.print(f"best    {result.optimum.name}: {result.optimum.objective:.6g}")
         for name, value in result.optimum.assignments.items():
             console.print(f"          {name} = {value}")
+        for trial in failed[:FAILURES_SHOWN]:
+            console.print(f"failed  {trial.name}: {trial.message}")
+        if len(failed) > FAILURES_SHOWN:
+            console.print(f"        and {len(failed) - FAILURES_SHOWN} more")
     else:
         console.print("no trial reported the objective; the last to fail said:")
-        for trial in [trial for trial in result.trials if trial.status in UNSUCCESSFUL][-1:]:
-            console.print("\n".join([f"  {trial.name}: {trial.message}", *(f"  {line}" for line in trial.log)]))
+        console.print("\n".join(trial.failure for trial in failed[-1:]))
     console.print(f"trials  {os.path.relpath(result.directory / 'trials.csv')}")
     return 0 if result.optimum is not None else 1

@@ -89,12 +89,13 @@ class TrialResult:
         metrics: what it reported.
         reports: {metric: its values in the order of reporting}; the step of a report is its place, from 1.
         objective: the objective metric by its strategy.
-        attempts: how often it was started and ended by itself.
+        attempts: how often it was started and ended, killed ones that were forgiven left out.
         started: when the last attempt began, ISO 8601.
         ended: when it ended.
         seconds: how long the last attempt took.
         message: one line: why it failed.
         log: the last lines it printed, if it failed.
+        kills: how often it was killed by others than the engine and begun again without counting as failed.
     """
 
     name: str
@@ -110,6 +111,17 @@ class TrialResult:
     seconds: float = 0.0
     message: str = ""
     log: tuple[str, ...] = ()
+    kills: int = 0
+
+    @property
+    def failure(self) -> str:
+        """Why it failed and the last lines it printed, for a terminal."""
+        return "\n".join([f"{self.name} {self.status}: {self.message}", *(f"  {line}" for line in self.log[-8:])])
+
+    @property
+    def endings(self) -> int:
+        """How many attempts have ended, in whatever way."""
+        return self.attempts + self.kills
 
     @property
     def has_ended(self) -> bool:
@@ -186,21 +198,14 @@ def name_of(experiment: V1beta1Experiment) -> str:
 
 
 def objective_of(experiment: V1beta1Experiment) -> Objective:
-    """The experiment's objective.
-
-    Raises:
-        UserError: it has none.
-    """
+    """The objective of an Experiment with Katib's defaults and without mistakes."""
     objective = spec_of(experiment).objective
-    if objective is None or not objective.objective_metric_name:
-        raise UserError("spec.objective.objectiveMetricName: missing")
-    maximize = objective.type == "maximize"
-    given = {strategy.name: strategy.value or "latest" for strategy in objective.metric_strategies or []}
+    assert objective is not None
+    named = {strategy.name: strategy.value for strategy in objective.metric_strategies}
     names = [objective.objective_metric_name, *(objective.additional_metric_names or [])]
-    default = "max" if maximize else "min"
-    strategies = {name: given.get(name, default) for name in names}
     goal = None if objective.goal is None else float(objective.goal)
-    return Objective(objective.objective_metric_name, maximize, goal, strategies)
+    strategies = {name: named[name] for name in names}
+    return Objective(objective.objective_metric_name, objective.type == "maximize", goal, strategies)
 
 
 def best_trial(trials: Iterable[TrialResult], objective: Objective) -> TrialResult | None:

@@ -63,13 +63,18 @@ class Snapshot:
         """Device-hours: one device a trial."""
         return (sum(trial.seconds for trial in self.ended) + sum(trial.seconds for trial in self.running)) / 3600
 
-    def seconds_left(self) -> float | None:
-        """How long the sweep still takes, if a trial has ended well."""
+    def device_seconds_left(self) -> float | None:
+        """How long its devices still work, one a trial, if a trial has ended well."""
         usual = self.usual_seconds()
         if usual is None:
             return None
         waiting = max(self.total - len(self.ended) - len(self.running), 0)
-        return (sum(self.left(trial) or 0.0 for trial in self.running) + waiting * usual) / self.workers
+        return sum(self.left(trial) or 0.0 for trial in self.running) + waiting * usual
+
+    def seconds_left(self) -> float | None:
+        """How long the sweep still takes, if a trial has ended well and others are left."""
+        left = self.device_seconds_left()
+        return None if left is None or len(self.ended) == self.total else left / self.workers
 
     def usual_seconds(self) -> float | None:
         """The mean duration of the trials that succeeded."""
@@ -94,6 +99,20 @@ class View(Protocol):
         """The sweep is over."""
 
 
+class Failures:
+    """Tells each trial that failed once; what had failed when the sweep began is known."""
+
+    def __init__(self) -> None:
+        self._known: set[int] | None = None
+
+    def new(self, snapshot: Snapshot) -> list[TrialResult]:
+        """The trials that failed since the last call."""
+        failed = {trial.index: trial for trial in snapshot.ended if trial.status in UNSUCCESSFUL}
+        known = failed.keys() if self._known is None else self._known
+        self._known = set(failed)
+        return [trial for index, trial in sorted(failed.items()) if index not in known]
+
+
 class NoView:
     """Shows nothing."""
 
@@ -105,17 +124,20 @@ class NoView:
 
 
 class LinesView:
-    """Plain lines: what ended since the last one, at most one every few seconds."""
+    """Plain lines: every failure, and what ended since the last line, at most one every few seconds."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._printed = -SECONDS_BETWEEN_LINES
         self._known: int | None = None
         self._latest: Snapshot | None = None
+        self._failures = Failures()
 
     def show(self, snapshot: Snapshot) -> None:
         """Print a line if something changed and it is due."""
         self._latest = snapshot
+        for trial in self._failures.new(snapshot):
+            print(trial.failure, file=self._stream, flush=True)
         if self._known is None:
             self._known = len(snapshot.ended)
         if len(snapshot.ended) != self._known and time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:
@@ -134,7 +156,7 @@ class LinesView:
 
 
 class LiveView:
-    """A live table: a row a trial.
+    """A live table: a row a trial; failures stay above it.
 
     Args:
         console: the terminal.
@@ -142,12 +164,15 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._snapshot: Snapshot | None = None
+        self._failures = Failures()
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4)
         self._live.start()
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw it at the next refresh."""
         self._snapshot = snapshot
+        for trial in self._failures.new(snapshot):
+            self._live.console.print(trial.failure, style="red", markup=False, highlight=False)
 
     def close(self) -> None:
         """Leave the last state on the screen."""
@@ -169,12 +194,15 @@ class ReportedView:
 
     def __init__(self, progress: Progress, phase: str) -> None:
         self._progress, self._phase = progress, phase
+        self._failures = Failures()
         self._ended: int | None = None
 
     def show(self, snapshot: Snapshot) -> None:
         """Report the table, and how far the sweep is."""
         if self._ended is None:
             self._progress.start(self._phase, snapshot.total)
+        for trial in self._failures.new(snapshot):
+            self._progress.note(trial.failure)
         if self._ended != len(snapshot.ended):
             self._ended = len(snapshot.ended)
             self._progress.update(self._ended, **_standing(snapshot))
@@ -237,7 +265,7 @@ def _summary(snapshot: Snapshot) -> str:
         f"{len(snapshot.ended)}/{snapshot.total} trials",
         f"{failed} failed" if failed else "",
         f"best {_number(snapshot.best.objective)} ({snapshot.best.name})" if snapshot.best else "",
-        f"spent {snapshot.spent_hours:.2f} device-hours",
+        _spent(snapshot),
         "" if left is None else f"{_duration(left)} left",
     ]
     return "  ".join(part for part in parts if part)
@@ -249,7 +277,14 @@ def _standing(snapshot: Snapshot) -> dict[str, float | str]:
     standing: dict[str, float | str] = {"failed": failed} if failed else {}
     if snapshot.best is not None and snapshot.best.objective is not None:
         standing["best"] = snapshot.best.objective
-    return {**standing, "spent": f"{snapshot.spent_hours:.2f} device-hours"}
+    return {**standing, "spent": _spent(snapshot).removeprefix("spent ")}
+
+
+def _spent(snapshot: Snapshot) -> str:
+    """The device time so far against what the whole sweep will have taken."""
+    spent, left = 3600 * snapshot.spent_hours, snapshot.device_seconds_left()
+    of = f" of about {_duration(spent + left)}" if left else ""
+    return f"spent {_duration(spent)}{of} device time"
 
 
 def _number(value: float | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from receipt_counter.errors import suggestion
 from receipt_counter.katib.space import Parameter, combinations
@@ -19,36 +19,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Setting:
+class Setting:
+    """What a service reads under one name.
+
+    Args:
+        wanted: what it must be, for messages.
+        read: the value of a text; raises ValueError where the service refuses it.
+    """
+
     wanted: str
-    accepts: Callable[[str], bool]
+    read: Callable[[str], Any]
 
 
-def _number(wanted: str, read: Callable[[str], float], allowed: Callable[[float], bool]) -> _Setting:
-    def accepts(value: str) -> bool:
-        try:
-            return allowed(read(value))
-        except ValueError:
-            return False
+def _setting(wanted: str, read: Callable[[str], Any], allowed: Callable[[Any], bool]) -> Setting:
+    def checked(text: str) -> Any:
+        value = read(text)
+        if not allowed(value):
+            raise ValueError(text)
+        return value
 
-    return _Setting(wanted, accepts)
-
-
-def _choice(*values: str) -> _Setting:
-    return _Setting(f"one of {', '.join(values)}", lambda value: value in values)
+    return Setting(wanted, checked)
 
 
-_COUNT = _number("a whole number of at least 0", int, lambda value: value >= 0)
-_POSITIVE_COUNT = _number("a whole number above 0", int, lambda value: value > 0)
-_POSITIVE = _number("a number above 0", float, lambda value: 0 < value < math.inf)
-_ANY_TEXT = _Setting("some text", bool)
-_STARTUP = {"n_startup_trials": _COUNT, "n_ei_candidates": _COUNT, "random_state": _COUNT}
+def _choice(*values: str) -> Setting:
+    return _setting(f"one of {', '.join(values)}", str, values.__contains__)
 
-SETTINGS: Mapping[str, Mapping[str, _Setting]] = {
+
+_COUNT = _setting("a whole number of at least 0", int, lambda value: value >= 0)
+_POSITIVE_COUNT = _setting("a whole number above 0", int, lambda value: value > 0)
+_POSITIVE = _setting("a number above 0", float, lambda value: 0 < value < math.inf)
+_ANY_TEXT = _setting("some text", str, bool)
+# Katib accepts 0 candidates, of which Optuna cannot take the best.
+_STARTUP = {"n_startup_trials": _COUNT, "n_ei_candidates": _POSITIVE_COUNT, "random_state": _COUNT}
+
+SETTINGS: Mapping[str, Mapping[str, Setting]] = {
     "random": {"random_state": _COUNT},
     "grid": {"random_state": _COUNT},
     "tpe": {
-        "gamma": _number("a number between 0 and 1", float, lambda value: 0 < value < 1),
+        "gamma": _setting("a number between 0 and 1", float, lambda value: 0 < value < 1),
         "prior_weight": _POSITIVE,
         "n_EI_candidates": _POSITIVE_COUNT,
         "random_state": _COUNT,
@@ -68,26 +76,26 @@ SETTINGS: Mapping[str, Mapping[str, _Setting]] = {
     },
     "sobol": {},
     "hyperband": {
-        "r_l": _number("a number of at least 1", float, lambda value: 1 <= value < math.inf),
+        "r_l": _setting("a number of at least 1", float, lambda value: 1 <= value < math.inf),
         # The service rounds it down and takes 3 for anything below 1; at 1 it divides by zero.
-        "eta": _number("a number of at least 2", float, lambda value: 2 <= value < math.inf),
+        "eta": _setting("a number of at least 2", float, lambda value: 2 <= value < math.inf),
         "resource_name": _ANY_TEXT,
     },
     "pbt": {
         "suggestion_trial_dir": _ANY_TEXT,
-        "n_population": _number("a whole number of at least 5", int, lambda value: value >= 5),
-        "truncation_threshold": _number("a number from 0 to 1", float, lambda value: 0 <= value <= 1),
-        "resample_probability": _number("a number from 0 to 1", float, lambda value: 0 <= value <= 1),
+        "n_population": _setting("a whole number of at least 5", int, lambda value: value >= 5),
+        "truncation_threshold": _setting("a number from 0 to 1", float, lambda value: 0 <= value <= 1),
+        "resample_probability": _setting("a number from 0 to 1", float, lambda value: 0 <= value <= 1),
     },
 }
 REQUIRED = {
     "hyperband": ("r_l", "resource_name"),
     "pbt": ("suggestion_trial_dir", "n_population", "truncation_threshold"),
 }
-EARLY_STOPPING: Mapping[str, Mapping[str, _Setting]] = {
+EARLY_STOPPING: Mapping[str, Mapping[str, Setting]] = {
     "medianstop": {
         "min_trials_required": _POSITIVE_COUNT,
-        "start_step": _number("a whole number of at least 1", int, lambda value: value >= 1),
+        "start_step": _setting("a whole number of at least 1", int, lambda value: value >= 1),
     }
 }
 # The distributions a service uses, where it does not use all; it ignores the others or fails over them.
@@ -100,12 +108,13 @@ _DISTRIBUTIONS = {
     "hyperband": ("uniform",),
     "pbt": ("uniform",),
 }
+DEFAULT_ETA = 3.0  # of hyperband
 _IGNORES_STEP = ("bayesianoptimization", "hyperband")
 
 Settings = Sequence["V1beta1AlgorithmSetting"] | Sequence["V1beta1EarlyStoppingSetting"]
 
 
-def check_settings(name: str, settings: Settings, known: Mapping[str, _Setting], key: str) -> Iterator[str]:
+def check_settings(name: str, settings: Settings, known: Mapping[str, Setting], key: str) -> Iterator[str]:
     """Problems of an algorithm's settings by themselves.
 
     Args:
@@ -123,12 +132,20 @@ def check_settings(name: str, settings: Settings, known: Mapping[str, _Setting],
             yield f"{where}.name: {name} has no setting {setting.name!r}; {suggestion(str(setting.name), known)}"
         elif setting.name in seen:
             yield f"{where}.name: {setting.name} is set twice"
-        elif not known[setting.name].accepts(value):
-            yield f"{where}.value: {setting.name} is {value!r}, must be {known[setting.name].wanted}"
+        else:
+            try:
+                known[setting.name].read(value)
+            except ValueError:
+                yield f"{where}.value: {setting.name} is {value!r}, must be {known[setting.name].wanted}"
         seen.add(setting.name)
     for missing in REQUIRED.get(name, ()):
         if missing not in seen:
             yield f"{key}: {name} needs the setting {missing} ({known[missing].wanted})"
+
+
+def read_settings(settings: Settings, known: Mapping[str, Setting]) -> dict[str, Any]:
+    """The values of settings in which `check_settings` finds no problem: {name: value}."""
+    return {str(setting.name): known[str(setting.name)].read(setting.value or "") for setting in settings}
 
 
 def check_algorithm(spec: V1beta1ExperimentSpec, space: Sequence[Parameter]) -> Iterator[str]:
@@ -140,7 +157,7 @@ def check_algorithm(spec: V1beta1ExperimentSpec, space: Sequence[Parameter]) -> 
     """
     assert spec.algorithm is not None
     name = spec.algorithm.algorithm_name or ""
-    settings = {str(item.name): item.value or "" for item in spec.algorithm.algorithm_settings or []}
+    settings = read_settings(spec.algorithm.algorithm_settings or [], SETTINGS[name])
     yield from _unused(name, space)
     match name:
         case "grid":
@@ -177,15 +194,21 @@ def _check_grid(spec: V1beta1ExperimentSpec, space: Sequence[Parameter]) -> Iter
         yield f"spec.maxTrialCount: {spec.max_trial_count} is more than the grid's {combinations(space)} combinations"
 
 
+def widest_bracket(r_l: float, eta: float) -> int:
+    """Number of hyperband's first bracket, floor(log_eta(r_l)), in the service's arithmetic: log(243) / log(3) is a
+    hair below 5, so it is 4 there."""
+    return int(math.log(r_l) / math.log(eta))
+
+
 def _check_hyperband(
-    spec: V1beta1ExperimentSpec, space: Sequence[Parameter], settings: Mapping[str, str]
+    spec: V1beta1ExperimentSpec, space: Sequence[Parameter], settings: Mapping[str, Any]
 ) -> Iterator[str]:
-    eta, longest = int(float(settings.get("eta", "3"))), float(settings["r_l"])
-    needed = math.ceil(eta ** int(math.log(longest) / math.log(eta)))
+    longest, eta = settings["r_l"], int(settings.get("eta", DEFAULT_ETA))
+    needed = eta ** widest_bracket(longest, eta)
     if (spec.parallel_trial_count or 0) < needed:
         yield (
             f"spec.parallelTrialCount: {spec.parallel_trial_count} is less than the {needed} trials of hyperband's"
-            f" widest bracket (r_l {settings['r_l']}, eta {eta})"
+            f" widest bracket (r_l {longest:g}, eta {eta})"
         )
     kinds = {parameter.name: parameter.kind for parameter in space}
     key, resource = "spec.algorithm.algorithmSettings", settings["resource_name"]

@@ -242,12 +242,14 @@ def primary_container(document: StudyDocument, manifest: Mapping[str, Any]) -> C
     else:
         supported = " or ".join(f"{kind} ({version})" for version, kind in (JOB, TRAIN_JOB))
         raise UserError(
-            f"trialSpec: {identity[1]} ({identity[0]}) cannot run without a cluster; a trial here is a {supported}"
+            f"spec.trialTemplate.trialSpec: {identity[1]} ({identity[0]}) cannot run without a cluster;"
+            f" a trial here is a {supported}"
         )
+    place = f"spec.trialTemplate: container {name}"
     command = container.get("command") or []
     if not command:
-        raise UserError(f"container {name}: has no command; the image's own is not known here, so write it out")
-    env = _environment(document, container, name)
+        raise UserError(f"{place}: has no command; the image's own is not known here, so write it out")
+    env = _environment(document, container, place)
     return Container(
         name=name,
         command=tuple(expand(str(token), env) for token in command),
@@ -255,14 +257,14 @@ def primary_container(document: StudyDocument, manifest: Mapping[str, Any]) -> C
         env=env,
         working_dir=container.get("workingDir"),
         mounts=_mounts(document, container, volumes),
-        gpus=_gpus(limits, name),
+        gpus=_gpus(limits, place),
     )
 
 
-def _gpus(limits: Mapping[str, Any], name: str) -> int:
+def _gpus(limits: Mapping[str, Any], place: str) -> int:
     limit = str(limits.get(GPU, 0))
     if not limit.isdigit():
-        raise UserError(f"container {name}: resources.limits: {GPU} is {limit!r}, must be a whole number")
+        raise UserError(f"{place}: resources.limits: {GPU} is {limit!r}, must be a whole number")
     return int(limit)
 
 
@@ -271,19 +273,19 @@ def expand(text: str, env: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda found: "$" if found[0] == "$$" else env.get(found[1], found[0]), text)
 
 
-def _environment(document: StudyDocument, container: Mapping[str, Any], name: str) -> dict[str, str]:
+def _environment(document: StudyDocument, container: Mapping[str, Any], place: str) -> dict[str, str]:
     env: dict[str, str] = {}
     for item in container.get("envFrom") or []:
         reference = item.get("configMapRef")
         if reference is None:
-            raise UserError(f"container {name}: envFrom: only configMapRef can be resolved without a cluster")
+            raise UserError(f"{place}: envFrom: only configMapRef can be resolved without a cluster")
         data = document.config_maps.get(reference.get("name"))
         if data is None and not reference.get("optional"):
-            raise UserError(f"container {name}: envFrom: {_absent(document, reference.get('name'))}")
+            raise UserError(f"{place}: envFrom: {_absent(document, reference.get('name'))}")
         env |= {f"{item.get('prefix') or ''}{key}": value for key, value in (data or {}).items()}
     for item in container.get("env") or []:
         source = item.get("valueFrom")
-        where = f"container {name}: env {item.get('name')}"
+        where = f"{place}: env {item.get('name')}"
         if source is None:
             env[item["name"]] = expand(str(item.get("value") or ""), env)
         elif "configMapKeyRef" in source:

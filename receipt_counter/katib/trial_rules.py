@@ -60,7 +60,8 @@ def check_template(document: StudyDocument) -> Iterator[str]:
         yield error.message
         return
     parameters = {parameter.name or "": parameter for parameter in spec.parameters or []}
-    yield from _check_trial_parameters(document, template, parameters, text)
+    if template.trial_parameters is not None:
+        yield from _check_trial_parameters(document, template, parameters, text)
     yield from _check_filled(document, template, parameters, text, source)
 
 

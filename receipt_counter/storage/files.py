@@ -11,9 +11,10 @@ import re
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 
@@ -34,6 +35,9 @@ _USERS_TROUBLE = frozenset(
     }
 )
 
+# Forks of a killed process, such as those that load its data, hold its locks until they are dead too.
+_SECONDS_TO_LET_GO = 10.0
+
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -53,6 +57,14 @@ def writing(path: Path) -> Iterator[None]:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
+def _lock(handle: TextIO) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def exclusive(directory: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a directory for this process; the lock goes with the process, however it ends.
@@ -69,12 +81,16 @@ def exclusive(directory: Path, what: str, *, wait: bool = False) -> Iterator[Non
         directory.mkdir(parents=True, exist_ok=True)
         handle = (directory / ".lock").open("a+")
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        patience = time.monotonic() + _SECONDS_TO_LET_GO
+        if wait:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        while not wait and not _lock(handle):
             handle.seek(0)
             owner = handle.read().strip() or "unknown"
-            raise UserError(f"{directory}: process {owner} is already working on this {what}") from None
+            has_died = owner.isdigit() and not psutil.pid_exists(int(owner))
+            if not has_died or time.monotonic() > patience:
+                raise UserError(f"{directory}: process {owner} is already working on this {what}")
+            time.sleep(0.05)
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()

@@ -8,7 +8,6 @@ import pytest
 
 from receipt_counter.engines.base import Metric
 from receipt_counter.engines.local.collectors import (
-    DEFAULT_FILTER,
     JSON,
     TEXT,
     Collector,
@@ -16,6 +15,7 @@ from receipt_counter.engines.local.collectors import (
     CollectorSpec,
     Tail,
 )
+from receipt_counter.katib.defaults import DEFAULT_FILTER
 
 NAMES = ("loss", "val-acc")
 

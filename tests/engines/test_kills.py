@@ -15,9 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
-from receipt_counter.engines.base import SUCCEEDED
+from receipt_counter.engines.base import FAILED, SUCCEEDED
+from receipt_counter.engines.local import devices
 from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.engines.local.preloaded import Preloaded
+from receipt_counter.engines.local.trial_run import FORGIVEN_KILLS
 from tests.engines.support import LEARNING_RATE, UNITS, experiment, read, rows, start_sweep, write
 
 STUDY: dict[str, Any] = {
@@ -111,12 +113,39 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     assert time.monotonic() - began < 3
 
 
-def test_a_killed_trial_is_retried(tmp_path: Path) -> None:
-    flag = tmp_path / "killed"
-    command = f": ${{lr}}; test -e {flag} || {{ touch {flag}; kill -9 0; }}; echo loss=1"
-    document = experiment(command, trials=2, parallel=1, job={"backoffLimit": 1})
-    result = LocalEngine().run(read(tmp_path, document), tmp_path / "store")
-    assert [(trial.status, trial.attempts) for trial in result.trials] == [(SUCCEEDED, 2), (SUCCEEDED, 1)]
+@pytest.mark.parametrize(
+    ("dies", "times", "status", "attempts"),
+    [
+        pytest.param("kill -9 0", FORGIVEN_KILLS, SUCCEEDED, 1, id="killed"),
+        pytest.param("kill -9 0", FORGIVEN_KILLS + 1, SUCCEEDED, 2, id="killed once more: a failed attempt"),
+        pytest.param("kill -9 0", FORGIVEN_KILLS + 2, FAILED, 2, id="killed too often"),
+        pytest.param("kill -TERM $$$$", 1, SUCCEEDED, 1, id="asked to end by others"),
+        pytest.param("sh -c 'kill -9 $$$$'; exit $?", 1, SUCCEEDED, 1, id="its child was killed"),
+        pytest.param("exit 1", 2, FAILED, 2, id="failed"),
+        pytest.param("kill -SEGV $$$$", 2, FAILED, 2, id="crashed"),
+    ],
+)
+def test_a_killed_attempt_is_no_failed_one(tmp_path: Path, dies: str, times: int, status: str, attempts: int) -> None:
+    """There is one retry for failures; what others killed is repeated beside it. Kubernetes makes $$ of $$$$."""
+    count = tmp_path / "count"
+    command = f": ${{lr}}; echo x >> {count}; test $(wc -l < {count}) -gt {times} || {{ {dies}; }}; echo loss=1"
+    document = experiment(command, trials=1, parallel=1, job={"backoffLimit": 1})
+    (trial,) = LocalEngine().run(read(tmp_path, document), tmp_path / "store").trials
+    assert (trial.status, trial.attempts) == (status, attempts)
+    runs = times + 1 if status == SUCCEEDED else times
+    assert trial.endings == len(count.read_text().split()) == runs
+    logs = tmp_path / "store" / "studies"
+    assert len(list(logs.glob("*/trials/*/stdout-*.log"))) == trial.endings - 1
+
+
+def test_what_needs_too_much_memory_is_not_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's counter rises when it kills for memory: here the trial raises it itself."""
+    counters = tmp_path / "vmstat"
+    counters.write_text("nr_free_pages 7\noom_kill 3\n")
+    monkeypatch.setattr(devices, "VMSTAT", counters)
+    command = f": ${{lr}}; echo 'oom_kill 4' > {counters}; kill -9 0"
+    (trial,) = LocalEngine().run(read(tmp_path, experiment(command, trials=1)), tmp_path / "store").trials
+    assert (trial.attempts, trial.kills, trial.message) == (1, 0, "killed by SIGKILL: memory ran out")
 
 
 def test_two_engines_at_once(tmp_path: Path) -> None:
@@ -130,20 +159,34 @@ def test_two_engines_at_once(tmp_path: Path) -> None:
     assert first.wait(20) == 0
 
 
-def test_forked_trials_die_with_their_server(tmp_path: Path) -> None:
-    """The server is killed: its trial fails, and nothing is left of the trial."""
+def test_a_server_that_dies_takes_its_trials_along_and_they_begin_again(tmp_path: Path) -> None:
     tiny = Preloaded("tests.engines.tiny_trial", ())
-    document = experiment(["python3", "-m", tiny.module, "sleep", "${lr}"], trials=1)
+    flag = tmp_path / "asleep"
+    document = experiment(["python3", "-m", tiny.module, "sleep-once", str(flag), "${lr}"], trials=1)
 
     def kill_server() -> None:
-        logs = tmp_path / "store"
-        wait_for(lambda: any("asleep" in log.read_text() for log in logs.glob("studies/*/trials/*/stdout.log")))
+        wait_for(flag.exists)
         (server,) = [found for found in group_members("local.preloaded") if found.ppid() == os.getpid()]
         server.kill()
 
     killer = threading.Thread(target=kill_server)
     killer.start()
-    result = LocalEngine(preloaded=tiny).run(read(tmp_path, document), tmp_path / "store")
+    (trial,) = LocalEngine(preloaded=tiny).run(read(tmp_path, document), tmp_path / "store").trials
     killer.join()
-    assert result.trials[0].message == "killed by SIGKILL"
+    assert (trial.status, trial.attempts, trial.kills) == (SUCCEEDED, 1, 1)
     wait_for(lambda: not group_members("sleep 61.5"))
+
+
+def test_a_server_killed_while_it_starts_is_started_again(tmp_path: Path) -> None:
+    tiny = Preloaded("tests.engines.tiny_trial", ("torch",))
+    document = experiment(["python3", "-m", tiny.module, "print", "${lr}"], trials=1)
+
+    def kill_server() -> None:
+        (server,) = wait_for(lambda: [f for f in group_members("local.preloaded") if f.ppid() == os.getpid()])
+        server.kill()
+
+    killer = threading.Thread(target=kill_server)
+    killer.start()
+    (trial,) = LocalEngine(preloaded=tiny).run(read(tmp_path, document), tmp_path / "store").trials
+    killer.join()
+    assert (trial.status, trial.kills) == (SUCCEEDED, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.errors import UserError
-from tests.engines.support import LETTER, experiment, read, start_sweep, write
+from tests.engines.support import LEARNING_RATE, LETTER, UNITS, experiment, read, start_sweep, write
 
 ECHO = "echo loss=${lr}"
 
@@ -33,6 +33,17 @@ def stopping(name: str, **settings: str) -> dict[str, Any]:
         pytest.param(
             {"algorithm": "bayesianoptimization", "settings": {"base_estimator": "RF"}}, ["RF", "GP"], id="estimator"
         ),
+        pytest.param(
+            {
+                "algorithm": "cmaes",
+                "parameters": [LEARNING_RATE, UNITS],
+                "settings": {"restart_strategy": "ipop"},
+                "command": "echo loss=${lr} ${units}",
+            },
+            ["restart_strategy: ipop: Optuna has none only; write that, or leave the setting out"],
+            id="restarts",
+        ),
+        pytest.param({"algorithm": "tpe", "settings": {"gamma": "0.25"}}, ["gamma: no such setting here"], id="gamma"),
         pytest.param({"algorithm": "cmaes"}, ["cmaes needs at least two"], id="cmaes"),
         pytest.param(
             {"algorithm": "sobol", "parameters": [LETTER], "command": "echo loss=1 ${letter}"},
@@ -77,6 +88,11 @@ def stopping(name: str, **settings: str) -> dict[str, Any]:
             ["/x/y.log", "neither in the command"],
             id="file nobody writes",
         ),
+        pytest.param(
+            {"container": {"command": [], "args": ["--lr=${trialParameters.lr}"]}},
+            ["spec.trialTemplate: container main: has no command; the image's own is not known here"],
+            id="the image's command",
+        ),
         pytest.param({"container": {"workingDir": "/no/such"}}, ["/no/such", "no such directory"], id="workingDir"),
         pytest.param({"trials": None}, ["spec.maxTrialCount: missing"], id="no end"),
     ],
@@ -98,6 +114,21 @@ def test_another_kind_of_trial(tmp_path: Path) -> None:
         LocalEngine().run(read(tmp_path, document), tmp_path / "store")
 
 
+def test_failures_are_summed_up(tmp_path: Path) -> None:
+    document = experiment("echo bad news of ${letter}; exit 3", parameters=[LETTER], algorithm="grid", trials=3)
+    process = start_sweep(write(tmp_path / "mine.yaml", document), tmp_path / "store", "--workers", "1")
+    printed, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "no trial reported the objective; the last to fail said:" in printed
+    assert all(f"failed: exit status 3\n  bad news of {letter}" in errors for letter in "abc")
+    document = experiment("echo loss=1; test ${letter} != b", parameters=[LETTER], algorithm="grid", trials=3)
+    process = start_sweep(write(tmp_path / "mine.yaml", document), tmp_path / "store", "--workers", "1")
+    printed, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "3 trials, 1 failed" in printed
+    assert "failed  small-0001: exit status 1" in printed
+
+
 def test_all_at_once_on_the_command_line(tmp_path: Path) -> None:
     document = experiment(
         ECHO, algorithm="tpee", earlyStopping=stopping("x"), metricsCollectorSpec={"collector": {"kind": "Custom"}}
@@ -116,6 +147,8 @@ def test_all_at_once_on_the_command_line(tmp_path: Path) -> None:
     [
         (["--workers", "0"], "--workers 0: must be at least 1"),
         (["--engine", "lokal"], "did you mean 'local'?"),
+        (["--engine", "katib"], "mine.yaml"),
+        (["--engine", "katib"], "comes with a later version; the same file runs there with: kubectl apply -f"),
     ],
 )
 def test_options(tmp_path: Path, options: list[str], expected: str) -> None:

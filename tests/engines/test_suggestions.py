@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from receipt_counter.engines.base import FAILED, SUCCEEDED, Metric, Objective, TrialResult
 from receipt_counter.engines.local.algorithms import Algorithm
 from receipt_counter.engines.local.axes import Axis
-from receipt_counter.engines.local.hyperband import rungs, s_max
+from receipt_counter.engines.local.hyperband import rungs
 from receipt_counter.engines.local.median_stop import MedianStop
 from receipt_counter.engines.local.suggestions import make_suggester
 from receipt_counter.katib.space import Parameter
@@ -71,7 +71,7 @@ def test_inside_and_reproducible(name: str) -> None:
         assert all(is_inside(parameter, assignments[parameter.name]) for parameter in SPACE)
 
 
-@pytest.mark.parametrize("name", ["random", "tpe", "cmaes", "sobol"])
+@pytest.mark.parametrize("name", ["random", "tpe", "cmaes"])
 def test_the_seed_matters(name: str) -> None:
     assert play(Algorithm(name, {"seed": 7}), 6) != play(Algorithm(name, {"seed": 8}), 6)
 
@@ -151,7 +151,7 @@ TABLE = [
 def test_rungs() -> None:
     found = [(len(rung.trials), rung.resource) for rung in rungs(81, 3)]
     assert found == [pair for bracket in TABLE for pair in bracket]
-    assert s_max(1000, 10) == 3
+    assert len(rungs(243, 3)[0].trials) == 81  # as in Katib: log(243) / log(3) is a hair below 5
 
 
 def test_hyperband_keeps_the_best_of_each_rung() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 
 def main(argv: list[str]) -> int:
@@ -31,4 +32,11 @@ def main(argv: list[str]) -> int:
         subprocess.Popen(["sleep", "61.5"])
         print("asleep", flush=True)
         time.sleep(60)
+    elif action == "sleep-once":
+        flag = Path(argv[1])
+        if not flag.exists():
+            flag.touch()
+            subprocess.Popen(["sleep", "61.5"])
+            time.sleep(60)
+        print("loss=1")
     return 0

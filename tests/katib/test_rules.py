@@ -109,6 +109,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
         algorithm("grid", random_state="x"),
         "random_state is 'x', must be a whole number of at least 0",
     ),
+    "setting that fails later": (
+        algorithm("multivariate-tpe", n_ei_candidates="0"),
+        "n_ei_candidates is '0', must be a whole number above 0",
+    ),
     "setting's choice": (algorithm("cmaes", restart_strategy="bibop"), "must be one of none, ipop, bipop"),
     "settings of sobol": (
         algorithm("sobol", random_state="1"),
@@ -323,12 +327,21 @@ def test_all_broken_rules_are_told_together(tmp_path: Path) -> None:
     ]
 
 
+def test_missing_trial_parameters_are_told_once(tmp_path: Path) -> None:
+    assert check(read(tmp_path, trial(trialParameters=None))) == [f"{KEY}.trialParameters: is missing"]
+
+
 FINE = {
     "quoted value": with_command("a", f'--text="{WORD}"', parameters=[TEXTS]),
     "script": with_command("sh", "-c", f"a; b {WORD} 'c d' | e"),
     "variable": with_command("a", "$(HOME)/x", WORD),
     "anything without a wrapper": with_command(
         "a", "b; c 'd", WORD, metricsCollectorSpec={"collector": {"kind": "Push"}}
+    ),
+    "hyperband's widest bracket by floating-point logarithms: 3^4, not 3^5": experiment(
+        algorithm=settings("hyperband", r_l="243", eta="3", resource_name="layers"),
+        parallelTrialCount=81,
+        maxTrialCount=100,
     ),
     "one combination fewer than the grid": experiment(
         algorithm=settings("grid"), parameters=[STEPPED, LAYERS], maxTrialCount=11

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_counter.errors import UserError
-from receipt_counter.storage.files import atomic_directory, read_json, write_atomic, write_json, writing
+from receipt_counter.storage.files import atomic_directory, exclusive, read_json, write_atomic, write_json, writing
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -215,3 +215,19 @@ def test_killed_in_the_middle_leaves_nothing_for_good(tmp_path: Path) -> None:
         (temporary / "file").write_text("again")
     assert (target / "file").read_text() == "again"
     assert names(tmp_path) == {"target", alive.name, elsewhere.name}
+
+
+def test_what_a_killed_owner_forked_is_waited_for(tmp_path: Path) -> None:
+    """A fork holds its parent's locks; killed with it, it may need a moment longer to die."""
+    code = f"""
+import os, signal, time
+from pathlib import Path
+from receipt_counter.storage.files import exclusive
+with exclusive(Path({str(tmp_path)!r}), "run"):
+    if os.fork():
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.5)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    with exclusive(tmp_path, "run"), pytest.raises(UserError, match=f"process {os.getpid()} is already working"):
+        exclusive(tmp_path, "run").__enter__()

@@ -18,11 +18,10 @@ from pathlib import Path
 from kubeflow_katib_api.models import V1beta1MetricsCollectorSpec
 
 from receipt_counter.engines.base import Metric
+from receipt_counter.katib.defaults import DEFAULT_FILTER
 
 STDOUT, FILE = "StdOut", "File"
 TEXT, JSON = "TEXT", "JSON"
-DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
-DEFAULT_FILE = "/var/log/katib/metrics.log"
 LONGEST_LINE = 1 << 20  # of a line without end that is kept in memory, bytes
 
 
@@ -45,14 +44,13 @@ class CollectorSpec:
     filters: tuple[str, ...]
 
 
-def collector_spec(spec: V1beta1MetricsCollectorSpec | None) -> CollectorSpec:
+def collector_spec(spec: V1beta1MetricsCollectorSpec) -> CollectorSpec:
     """The collector a document asks for, Katib's defaults filled in; its kind must be StdOut or File."""
-    source = spec.source if spec else None
+    source, place = spec.source, spec.source.file_system_path if spec.source else None
     filters = tuple((source.filter.metrics_format if source and source.filter else None) or [DEFAULT_FILTER])
-    if spec is None or spec.collector is None or spec.collector.kind in (None, STDOUT):
-        return CollectorSpec(None, TEXT, filters)
-    path = source.file_system_path if source else None
-    return CollectorSpec((path and path.path) or DEFAULT_FILE, (path and path.format) or TEXT, filters)
+    if spec.collector is not None and spec.collector.kind == FILE and place is not None:
+        return CollectorSpec(place.path, place.format or TEXT, filters)
+    return CollectorSpec(None, TEXT, filters)
 
 
 class Tail:

@@ -1,10 +1,14 @@
-"""What this machine has for trials: cores and GPUs."""
+"""What this machine has for trials: cores, GPUs, and whether its memory ran out."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+VMSTAT = Path("/proc/vmstat")  # the kernel's counters; in a container still the whole machine's
 
 
 def cores() -> int:
@@ -22,3 +26,13 @@ def gpus() -> tuple[str, ...]:
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     names = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
     return tuple(str(number) for number in range(len(names)))
+
+
+def out_of_memory_kills() -> int:
+    """How many processes the kernel has killed since it started because memory, a container's or all, ran out."""
+    with suppress(OSError, ValueError):
+        for line in VMSTAT.read_text(encoding="ascii").splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    return 0

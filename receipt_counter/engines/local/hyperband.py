@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from receipt_counter.engines.base import UNSUCCESSFUL, Objective, TrialResult
+from receipt_counter.katib.algorithms import widest_bracket
 
 NAME = "hyperband"
 
@@ -32,15 +33,10 @@ class Rung:
     parents: range
 
 
-def s_max(r_l: float, eta: float) -> int:
-    """Number of the first bracket; the parallelTrialCount must be at least ceil(eta^s_max)."""
-    return int(math.log(r_l) / math.log(eta) + 1e-9)  # without it log(1000)/log(10) is a hair below 3
-
-
 def rungs(r_l: float, eta: float) -> list[Rung]:
     """All rungs of all brackets, in the order of their trials."""
     found: list[Rung] = []
-    start, first = 0, s_max(r_l, eta)
+    start, first = 0, widest_bracket(r_l, eta)
     for s in range(first, -1, -1):
         size = math.ceil((first + 1) * eta**s / (s + 1) - 1e-9)
         parents = range(start, start)

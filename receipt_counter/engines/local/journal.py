@@ -5,7 +5,7 @@
       sweep.json                 why the sweep ended, once it has
       trials.csv                 a row a trial, rewritten whole after each
       trials/<trial>/trial.json  the record, see `TrialResult`
-      trials/<trial>/stdout.log  what the last attempt printed; stdout-1.log the first failed one's, ...
+      trials/<trial>/stdout.log  what the last attempt printed; stdout-1.log the first one's, ...
 
 Every file is whole or absent, so the engine can die at any instant. The study's id is made of what decides what its
 trials are: a larger maxTrialCount, another maxFailedTrialCount, resumePolicy or goal continues the same study.
@@ -91,7 +91,7 @@ class Journal:
         write_json(self.trial_directory(trial.name) / "trial.json", trial.to_json())
 
     def set_log_aside(self, name: str, attempt: int) -> None:
-        """Keep the log of an attempt that failed while the next one begins its own."""
+        """Keep the log of an attempt that ended while the next one begins its own."""
         log = self.trial_directory(name) / "stdout.log"
         with contextlib.suppress(FileNotFoundError):
             log.rename(log.with_name(f"stdout-{attempt}.log"))

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubeflow_katib_api.models import V1beta1ExperimentSpec, V1beta1MetricsCollectorSpec
+from kubeflow_katib_api.models import V1beta1ExperimentSpec
 
 from receipt_counter.engines.base import Objective, name_of, objective_of, spec_of
 from receipt_counter.engines.local.algorithms import Algorithm, read_algorithm, read_early_stopping
 from receipt_counter.engines.local.axes import Axis
-from receipt_counter.engines.local.collectors import FILE, JSON, STDOUT, TEXT, CollectorSpec, collector_spec
+from receipt_counter.engines.local.collectors import FILE, STDOUT, CollectorSpec, collector_spec
 from receipt_counter.engines.local.median_stop import MedianStop
 from receipt_counter.engines.local.trial_process import move_paths
 from receipt_counter.errors import UserError, suggestion
+from receipt_counter.katib.defaults import with_defaults
 from receipt_counter.katib.experiment import StudyDocument, check
 from receipt_counter.katib.space import Parameter, search_space
 from receipt_counter.katib.template import Container, primary_container, render_trial
 
-DEFAULT_PARALLEL_TRIALS = 3  # Katib's
-KINDS = ("Job", "TrainJob")
 COLLECTORS = (STDOUT, FILE)
 
 
@@ -80,64 +78,42 @@ def make_plan(document: StudyDocument, gpus: int) -> Plan:
     Raises:
         UserError: everything that is wrong or not supported, a line each.
     """
-    problems = list(check(document))
-    experiment, spec = document.experiment, spec_of(document.experiment)
-    name, objective = name_of(experiment), objective_of(experiment)
-    if problems:
-        raise UserError("\n".join(problems))  # what follows reads a document that Katib would accept
-    parameters = search_space(experiment)
-    parallel = spec.parallel_trial_count or DEFAULT_PARALLEL_TRIALS
-    algorithm = read_algorithm(spec.algorithm, parameters, parallel, problems)
-    rule = read_early_stopping(spec.early_stopping, problems)
-    if spec.nas_config is not None:
-        problems.append("spec.nasConfig: neural architecture search is not supported by the local engine")
+    broken = check(document)
+    if broken:
+        raise UserError("\n".join(broken))
+    experiment = with_defaults(document.experiment)  # what follows reads what Katib would accept
+    spec, parameters = spec_of(experiment), search_space(experiment)
+    assert spec.algorithm is not None
+    assert spec.metrics_collector_spec is not None
+    problems: list[str] = []
+    algorithm = read_algorithm(spec.algorithm, parameters, problems)
     if spec.max_trial_count is None and (algorithm is None or algorithm.name not in ("grid", "hyperband")):
         problems.append("spec.maxTrialCount: missing; without it the sweep would never end")
+    kind = spec.metrics_collector_spec.collector.kind
+    if kind not in COLLECTORS:
+        problems.append(
+            f"spec.metricsCollectorSpec.collector.kind: {kind}: the local engine has no such collector;"
+            f" {suggestion(kind, COLLECTORS)}"
+        )
     collector = collector_spec(spec.metrics_collector_spec)
-    problems += _collector_problems(spec.metrics_collector_spec, collector)
     container = _first_container(document, parameters, problems)
     if container is not None:
         problems += _container_problems(container, collector, gpus)
     if problems or algorithm is None or container is None:
         raise UserError("\n".join(problems))
     return Plan(
-        name,
+        name_of(experiment),
         parameters,
         algorithm,
-        objective,
+        objective_of(experiment),
         collector,
-        rule,
-        parallel,
+        read_early_stopping(spec.early_stopping),
+        spec.parallel_trial_count,
         spec.max_trial_count,
         spec.max_failed_trial_count,
         container.gpus,
         container,
     )
-
-
-def _collector_problems(given: V1beta1MetricsCollectorSpec | None, spec: CollectorSpec) -> list[str]:
-    kind = given.collector.kind if given and given.collector else None
-    if kind not in (None, *COLLECTORS):
-        return [
-            f"spec.metricsCollectorSpec.collector.kind: {kind}: the local engine has no such collector;"
-            f" {suggestion(kind, COLLECTORS)}"
-        ]
-    problems = []
-    if spec.format not in (TEXT, JSON):
-        problems.append(
-            f"spec.metricsCollectorSpec.source.fileSystemPath.format: {spec.format}: no such format;"
-            f" {suggestion(spec.format, (TEXT, JSON))}"
-        )
-    for text in spec.filters:
-        place = f"spec.metricsCollectorSpec.source.filter.metricsFormat: {text}"
-        try:
-            groups = re.compile(text).groups
-        except re.error as error:
-            problems.append(f"{place}: is no regular expression: {error}")
-        else:
-            if groups < 2:
-                problems.append(f"{place}: needs two groups, the metric's name and its value")
-    return problems
 
 
 def _first_container(
@@ -146,14 +122,7 @@ def _first_container(
     axes = [Axis(parameter) for parameter in parameters]
     assignments = {axis.parameter.name: axis.text(axis.first) for axis in axes}
     try:
-        manifest = render_trial(document, "trial", assignments)
-        if manifest.get("kind") not in KINDS:
-            problems.append(
-                f"spec.trialTemplate.trialSpec.kind: {manifest.get('kind')}: the local engine runs no such trials;"
-                f" {suggestion(str(manifest.get('kind')), KINDS)}"
-            )
-            return None
-        return primary_container(document, manifest)
+        return primary_container(document, render_trial(document, "trial", assignments))
     except UserError as error:
         problems.append(error.message)
         return None
@@ -162,8 +131,6 @@ def _first_container(
 def _container_problems(container: Container, collector: CollectorSpec, gpus: int) -> list[str]:
     problems = []
     place = f"spec.trialTemplate: container {container.name}"
-    if not any(word.strip() for word in (*container.command, *container.args)):
-        problems.append(f"{place}: has no command; the one in its image is not known here")
     if container.working_dir and not Path(container.working_dir).is_dir():
         problems.append(f"{place}: workingDir {container.working_dir}: there is no such directory on this machine")
     if 0 < gpus < container.gpus:

@@ -95,6 +95,10 @@ class PreloadedServer:
         """The server's process."""
         return self._process.pid
 
+    def status(self) -> int:
+        """Exit status of one that died, negative for a signal."""
+        return self._process.wait()
+
     def fileno(self) -> int:
         """For a selector: readable when `handle` has something to do."""
         return self._socket.fileno()

@@ -225,8 +225,8 @@ def _sampler(algorithm: str, settings: Mapping[str, Any]) -> BaseSampler:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     seed = settings.get("seed", DEFAULT_SEED)
     if algorithm == "sobol":
-        # a seed scrambles the sequence; without one it is the plain sequence
-        return optuna.samplers.QMCSampler(qmc_type="sobol", scramble="seed" in settings, seed=seed)
+        # Katib's has no settings: the plain sequence; the seed is of the parameters it does not order
+        return optuna.samplers.QMCSampler(qmc_type="sobol", scramble=False, seed=seed)
     makers: dict[str, Callable[..., BaseSampler]] = {
         "random": optuna.samplers.RandomSampler,
         "tpe": functools.partial(optuna.samplers.TPESampler, multivariate=False),

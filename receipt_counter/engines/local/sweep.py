@@ -25,7 +25,7 @@ from receipt_counter.engines.local.trial_process import (
     environment_of,
     module_arguments,
 )
-from receipt_counter.engines.local.trial_run import Setup, TrialRun
+from receipt_counter.engines.local.trial_run import FORGIVEN_KILLS, KILLS, Setup, TrialRun
 from receipt_counter.engines.local.wakeup import Wakeup
 from receipt_counter.engines.view import RunningTrial, Snapshot, View
 from receipt_counter.errors import UserError
@@ -33,7 +33,6 @@ from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.katib.template import Container, primary_container, render_trial
 
 SECONDS_BETWEEN_LOOKS = 0.5  # at what running trials print
-LOG_LINES_SHOWN = 8
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -79,6 +78,7 @@ class Sweep:
         self._preloaded = preloaded
         self._running: dict[int, tuple[TrialRun, list[str]]] = {}
         self._server: PreloadedServer | None = None
+        self._stillborn = 0
         self._signals: list[signal.Signals] = []
         self._table_is_old = False
 
@@ -138,14 +138,28 @@ class Sweep:
         """Whether trials can start: those that fork from the server wait for it."""
         if module_arguments(argv_of(self._plan.container, {}), self._preloaded.module) is None:
             return True
-        if self._server is not None and not self._server.is_alive and not self._server.was_ready:
-            lines = self._server.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-            raise UserError("\n".join(["the process that trials fork from could not start:", *lines]), status=1)
-        if self._server is None or not self._server.is_alive:
+        return self._live_server().is_ready
+
+    def _live_server(self) -> PreloadedServer:
+        """The server that trials fork from; another one if it died."""
+        if self._server is not None and not self._server.is_alive:
+            self._require_another_try(self._server)
+            self._server.close()
+            self._server = None
+        if self._server is None:
             environment = environment_of(self._plan.container, {}, self._environment, self._defaults)
             log = self._journal.directory / "preloaded.log"
             self._server = PreloadedServer(self._preloaded, environment, log, self._guardian)
-        return self._server.is_ready
+        return self._server
+
+    def _require_another_try(self, died: PreloadedServer) -> None:
+        """Refuse to go on with a server that cannot start; one that was killed is given another try, like a trial."""
+        if died.was_ready:
+            return
+        self._stillborn += 1
+        if -died.status() not in KILLS or self._stillborn > FORGIVEN_KILLS:
+            lines = died.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+            raise UserError("\n".join(["the process that trials fork from could not start:", *lines]), status=1)
 
     def _start(self, index: int, assignments: dict[str, str], gpus: Sequence[str]) -> TrialRun:
         name = self._plan.trial_name(index)
@@ -171,8 +185,9 @@ class Sweep:
             set_aside=lambda attempt: self._journal.set_log_aside(name, attempt),
             policy=job_policy(manifest),
         )
-        attempts = self._unfinished[index].attempts if index in self._unfinished else 0
-        trial = TrialResult(name, index, RUNNING, assignments, attempts=attempts)
+        before = self._unfinished.get(index)
+        attempts, kills = (before.attempts, before.kills) if before is not None else (0, 0)
+        trial = TrialResult(name, index, RUNNING, assignments, attempts=attempts, kills=kills)
         return TrialRun(trial, setup, self._plan.objective)
 
     def _move(self, container: Container, name: str, directory: Path) -> tuple[dict[str, str], Path | None]:
@@ -204,9 +219,9 @@ class Sweep:
 
     def _launch(self, launch: Launch) -> Process:
         arguments = module_arguments(launch.argv, self._preloaded.module)
-        if arguments is None or self._server is None:
+        if arguments is None:
             return Subprocess(launch, self._guardian)
-        return self._server.start(launch, arguments)
+        return self._live_server().start(launch, arguments)
 
     def _wait(self) -> None:
         """Sleep until something happens."""
@@ -219,9 +234,9 @@ class Sweep:
     def _collect(self) -> None:
         """Keep what ended."""
         for index, (run, gpus) in list(self._running.items()):
-            attempts = run.trial.attempts
+            endings = run.trial.endings
             ended = run.poll()
-            if run.trial.attempts != attempts:
+            if run.trial.endings != endings:
                 self._journal.write_trial(run.trial)
             if ended:
                 del self._running[index]
@@ -258,9 +273,8 @@ class Sweep:
         return "\n".join(
             [
                 f"{len(failed)} trials failed and maxFailedTrialCount is {self._plan.max_failed}; the others are kept"
-                f" in {self._journal.directory}. The same command with a larger one goes on.",
-                f"the last was {last.name}: {last.message}",
-                *(f"  {line}" for line in last.log[-LOG_LINES_SHOWN:]),
+                f" in {self._journal.directory}. With a larger one the same command goes on.",
+                last.failure,
             ]
         )
 

@@ -19,11 +19,17 @@ from receipt_counter.engines.base import (
     TrialResult,
 )
 from receipt_counter.engines.local.collectors import Collector, CollectorError, Tail
+from receipt_counter.engines.local.devices import out_of_memory_kills
 from receipt_counter.engines.local.plan import JobPolicy
 from receipt_counter.engines.local.trial_process import Process
 from receipt_counter.storage.run import now
 
 GRACE_SECONDS = 10.0  # between asking a trial to stop and killing it
+# What people, shutdowns and a kernel out of memory send; the faults of a program are others (SIGSEGV, SIGABRT, ...).
+KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# An attempt that others killed is repeated as if it had not been, this often; after that it counts as a failed one, as
+# it does at once where memory ran out: what needs more than there is would be killed again.
+FORGIVEN_KILLS = 10
 LOG_LINES = 20  # of a failed trial that are kept in its record
 _LOG_END = 1 << 15  # bytes
 _PROGRESS = re.compile(r"\b(epoch|step|iteration)\b\W{0,3}(\d+)(?:\s*/\s*(\d+))?", re.IGNORECASE)
@@ -38,7 +44,7 @@ class Setup:
         collect: a fresh collector.
         log: where an attempt's output goes.
         metrics: the file the collector reads.
-        set_aside: called with the number of a failed attempt before the next.
+        set_aside: called with the number of an attempt, from 1, before the next begins.
         policy: retries and deadline.
     """
 
@@ -129,22 +135,34 @@ class TrialRun:
         if status is None:
             return False
         self._read(last=True)
-        ended = replace(
-            self.trial,
-            metrics=self._collector.metrics,
-            reports=self._collector.reports,
-            objective=self.value,
-            attempts=self.trial.attempts + 1,
-            ended=now(),
-            seconds=round(self.seconds, 3),
-        )
-        self.trial = self._judge(ended, status)
-        tried_enough = self.trial.attempts > self._setup.policy.retries
-        if self.trial.status != FAILED or tried_enough or self._stopped_for is not None:
-            return True
-        self._setup.set_aside(self.trial.attempts)
+        if self._was_killed(status) and self.trial.kills < FORGIVEN_KILLS:
+            self.trial = replace(self.trial, kills=self.trial.kills + 1)
+        else:
+            ended = replace(
+                self.trial,
+                metrics=self._collector.metrics,
+                reports=self._collector.reports,
+                objective=self.value,
+                attempts=self.trial.attempts + 1,
+                ended=now(),
+                seconds=round(self.seconds, 3),
+            )
+            self.trial = self._judge(ended, status)
+            tried_enough = self.trial.attempts > self._setup.policy.retries
+            if self.trial.status != FAILED or tried_enough or self._stopped_for is not None:
+                return True
+        self._setup.set_aside(self.trial.endings)
         self._process = self._begin()
         return False
+
+    def _was_killed(self, status: int) -> bool:
+        """Whether others than the engine ended it, and not for want of memory."""
+        ours = self._stopped_for is not None or self._collector.stopped or bool(self._error)
+        return not ours and _signal_of(status) in KILLS and not self._ran_out_of_memory(status)
+
+    def _ran_out_of_memory(self, status: int) -> bool:
+        """Whether the kernel killed for memory while the attempt ran, and the attempt was killed like that."""
+        return _signal_of(status) == signal.SIGKILL and out_of_memory_kills() > self._out_of_memory_before
 
     def _begin(self) -> Process:
         """Start an attempt as if there had been none."""
@@ -159,6 +177,7 @@ class TrialRun:
         self._stopped_for = None
         self._kill_at = float("inf")
         self._began = time.monotonic()
+        self._out_of_memory_before = out_of_memory_kills()
         return self._setup.start()
 
     def _read(self, *, last: bool) -> None:
@@ -175,6 +194,8 @@ class TrialRun:
         if self._collector.stopped:
             return replace(trial, status=EARLY_STOPPED, message="")
         failure = self._error or self._stopped_for or (_describe(status) if status else "")
+        if not (self._error or self._stopped_for) and self._ran_out_of_memory(status):
+            failure += ": memory ran out"
         if failure:
             return replace(trial, status=FAILED, message=failure, log=_last_lines(self._setup.log))
         if trial.objective is None:
@@ -184,12 +205,20 @@ class TrialRun:
 
 
 def _describe(status: int) -> str:
-    if status >= 0:
+    number = _signal_of(status)
+    if number is None:
         return f"exit status {status}"
     try:
-        return f"killed by {signal.Signals(-status).name}"
+        return f"killed by {signal.Signals(number).name}"
     except ValueError:
-        return f"killed by signal {-status}"
+        return f"killed by signal {number}"
+
+
+def _signal_of(status: int) -> int | None:
+    """The signal behind an exit status; a shell, and our trials, tell it by a status above 128."""
+    if status < 0:
+        return -status
+    return status - 128 if status - 128 in KILLS else None
 
 
 def _last_lines(log: Path) -> tuple[str, ...]:
