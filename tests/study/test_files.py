@@ -8,7 +8,8 @@ import pytest
 
 from receipt_counter.config.loading import preset_names, resolve
 from receipt_counter.errors import UserError
-from receipt_counter.study.files import read_ablation, read_search
+from receipt_counter.study.ablation_file import read_ablation
+from receipt_counter.study.search_file import read_search
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH, ABLATION = (ROOT / "config" / f"{kind}_config.yaml" for kind in ("hyperparameter", "ablation"))
