@@ -21,6 +21,8 @@ from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store
 from receipt_counter.study.ablation_analysis import SPLIT, VariantRuns, analyse_ablation
 from receipt_counter.study.compile import CONFIG_FILE, PRESET_ANNOTATION, VARIANTS_FILE
+from receipt_counter.study.design_analysis import analyse_design
+from receipt_counter.study.design_findings import design_findings
 from receipt_counter.study.findings import ablation_findings
 from receipt_counter.study.runs import code_versions, dataset_of, finished_run, with_seed
 from receipt_counter.study.search_analysis import analyse_search, best_config
@@ -58,13 +60,16 @@ def _ablation(document: StudyDocument, store: Store, progress: Progress) -> dict
     config = base_config(files)
     for version in code_versions(store):  # all runs of one version: code that changed since may not explain effects
         variants = [
-            VariantRuns(v.name, v.family, v.changes(), _runs(v.apply(config), seeds, store, version, progress))
+            VariantRuns(
+                v.name, v.family, v.changes(), _runs(v.apply(config), seeds, store, version, progress), v.levels, v.step
+            )
             for v in read_variants(files[VARIANTS_FILE], VARIANTS_FILE).values()
         ]
         if any(variant.name == BASELINE and variant.runs for variant in variants):
             break
-    analysis = analyse_ablation(variants, _priority(document))
-    return {**analysis, "findings": ablation_findings(analysis)}
+    priority = _priority(document)
+    analysis = {**analyse_ablation(variants, priority), **analyse_design(variants, priority, SPLIT)}
+    return {**analysis, "findings": [*ablation_findings(analysis), *design_findings(analysis)]}
 
 
 def _search(document: StudyDocument, study: Path) -> dict[str, Any]:

@@ -26,26 +26,29 @@ def ablation_findings(analysis: Mapping[str, Any]) -> list[str]:
         ]
         if found:
             changes = analysis["variations"][name]["changes"]
-            sentences.append(f"{name} ({changes}) {'; '.join(_change(metric, effect) for metric, effect in found)}.")
+            sentences.append(f"{name} ({changes}) {'; '.join(change(metric, effect) for metric, effect in found)}.")
     sentences += _unchanged(analysis, priority)
-    sentences += _interactions(analysis)
     sentences.append(detectable_sentence(analysis))
     for name, seeds in analysis["missing"].items():
         reason = f"the run of seed {', '.join(map(str, seeds))} failed or is missing"
-        sentences.append(f"{name} is {'compared without it' if name in effects else 'not compared'}: {reason}.")
+        sentences.append(
+            f"{name} is {'not compared' if len(seeds) == len(analysis['seeds']) else 'compared without it'}: {reason}."
+        )
     return sentences
 
 
-def _change(metric: str, effect: Mapping[str, Any]) -> str:
+def change(metric: str, effect: Mapping[str, Any]) -> str:
+    """What a decided effect does, as the rest of a sentence: "costs 2.1 points of ..."."""
     word = "costs" if effect["verdict"] == "worse" else "gains"
     return (
         f"{word} {abs(effect['effect']) * _POINTS:.1f} points of {spoken(metric)}"
         f" (95 % interval {effect['low'] * _POINTS:+.1f} to {effect['high'] * _POINTS:+.1f},"
-        f" p {_probability(effect['p_holm'])} after Holm's correction)"
+        f" p {probability(effect['p_holm'])} after Holm's correction)"
     )
 
 
-def _probability(p: float) -> str:
+def probability(p: float) -> str:
+    """A p-value within a sentence: "= 0.012"."""
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
@@ -77,7 +80,7 @@ def _hints(effects: Mapping[str, Any], priority: Sequence[str]) -> list[str]:
     return [
         f"may change {spoken(metric)} by {effect['effect'] * _POINTS:+.1f} points (95 % interval"
         f" {effect['low'] * _POINTS:+.1f} to {effect['high'] * _POINTS:+.1f}), which does not survive Holm's correction"
-        f" (p {_probability(effect['p_holm'])})"
+        f" (p {probability(effect['p_holm'])})"
         for metric in priority
         if not (effect := effects[metric])["identical"] and not effect["low"] <= 0 <= effect["high"]
     ]
@@ -86,16 +89,6 @@ def _hints(effects: Mapping[str, Any], priority: Sequence[str]) -> list[str]:
 def _saving(ratios: Mapping[str, float | None]) -> list[tuple[str, float]]:
     names = {"device_seconds": "training time", "model_gigabytes": "model's size"}
     return [(names[key], ratio) for key, ratio in ratios.items() if ratio is not None and ratio < 0.97]
-
-
-def _interactions(analysis: Mapping[str, Any]) -> list[str]:
-    return [
-        f"The effects of {' and '.join(pair.split('.'))} on {spoken(metric)} do not add up: together they make"
-        f" {effect['effect'] * _POINTS:+.1f} points beyond their sum (p {_probability(effect['p_holm'])})."
-        for pair, metrics in analysis["interactions"].items()
-        for metric, effect in metrics.items()
-        if effect["verdict"] != "undecided"
-    ]
 
 
 def detectable_sentence(analysis: Mapping[str, Any]) -> str:

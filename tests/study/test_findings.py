@@ -30,7 +30,6 @@ def analysis(**changed: Any) -> dict[str, Any]:
         "ablation_analysis": {"plain": {METRIC: effect}},
         "variations": {"plain": {"changes": "a.b=1", "cost_ratio": changed.get("cost", {"device_seconds": 1.0})}},
         "detectable": changed.get("detectable", {METRIC: 0.021}),
-        "interactions": {},
         "missing": changed.get("missing", {}),
     }
 
@@ -60,7 +59,7 @@ CASES = {
         "One seed: the intervals say nothing about other seeds.",
     ),
     "a seed missing": ({"missing": {"plain": [3]}}, "plain is compared without it: the run of seed 3 failed"),
-    "all missing": ({"missing": {"gone": [1, 2]}}, "gone is not compared: the run of seed 1, 2 failed"),
+    "all missing": ({"missing": {"gone": [1, 2, 3]}}, "gone is not compared: the run of seed 1, 2, 3 failed"),
 }
 
 
