@@ -106,7 +106,7 @@ def _design(settings: Sequence[Setting], variants: Sequence[Variant], problems: 
     before = len(problems)
     design = read_values(settings, Design, problems, "design")
     names, place = [variant.name for variant in variants], next(iter(places.values()), "")
-    for name in design.factors:
+    for name in dict.fromkeys(design.factors):
         if name not in names:
             problems.append(
                 f"{places['factors']}: design.factors: {name!r}: no such variation; {suggestion(name, names)}"
@@ -148,9 +148,8 @@ def _path(settings: Sequence[Setting], directory: Path, problems: list[str]) -> 
         else:
             hint = suggestion(head, ("to", "order")) if head else "write it as path: {to: FILE}"
             problems.append(f"{setting.place}: path{f'.{head}' if head else ''}: unknown key; {hint}")
-    if file is None and not keys:
+    if not any(setting.name.partition(".")[0] in ("", "to") for setting in settings):
         problems.append(f"{place}: path: no `to`: name the config it leads to, a file or {{KEY: VALUE}}")
-        return None
     return AblationPath(file or tuple(keys), order, place)
 
 

@@ -98,7 +98,7 @@ def _unknown(setting: Setting, valid: Sequence[str], part: str) -> str:
 
 def _sections(path: Path, preset: str, parts: Parts, problems: list[str]) -> list[Setting]:
     """The settings that count: the file's own, with the preset's section over them."""
-    written = read_yaml(path)
+    written = read_yaml(path, "study file")
     own: list[Setting] = []
     section: list[Setting] = []
     seen: dict[str, str] = {}

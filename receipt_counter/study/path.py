@@ -56,6 +56,10 @@ def _target(path: AblationPath, resolved: Resolved) -> tuple[Config, list[str]]:
     """The config that the path leads to, and the keys that are written of it."""
     if isinstance(path.to, tuple):
         return resolve_onto(resolved.config, path.to), [setting.name for setting in path.to]
+    if not path.to.exists():
+        beside = [file.name for file in sorted(path.to.parent.glob("*.yaml"))]
+        hint = suggestion(path.to.name, beside) if beside else "there is no YAML file there"
+        raise UserError(f"{path.place}: path.to: {path.to}: no such config file; {hint}")
     try:
         written = read_yaml(path.to)
         named = any(setting.name == PRESET_KEY for setting in written)
@@ -80,7 +84,9 @@ def _steps(path: AblationPath, differing: Mapping[str, Any]) -> list[tuple[str, 
         for name in names:
             if not any(_within(key, [name]) for key in left):
                 twice = any(_within(key, [name]) for key in differing)
-                reason = "is named twice" if twice else f"is no key that differs; {suggestion(name, differing)}"
+                reason = (
+                    "was made in a step before" if twice else f"is no key that differs; {suggestion(name, differing)}"
+                )
                 raise UserError(f"{path.place}: path.order: {name!r} {reason}")
         keys = [key for key in left if _within(key, names)]
         steps.append(("-and-".join(map(_last, names)), {key: left.pop(key) for key in keys}))

@@ -152,7 +152,7 @@ def _apply(variants: Sequence[Variant], config: Config) -> tuple[dict[str, Varia
             kept[variant.name], configs[variant.name] = variant, changed
             continue
         known = kept[twin]
-        if known.levels and variant.levels:
+        if known.levels and variant.levels and variant.family:
             problems.append(f"{variant.place}: design: {variant.name} is the same as {twin}: it is no factor here")
         if variant.name != twin:
             notes.append(f"{variant.name} is left out: it is the same as {twin} ({variant.changes()})")
