@@ -115,7 +115,7 @@ def _factorial(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
             "effects": {metric: _cell(effect) for metric, effect in entry["effects"].items()},
         }
         for kind, part in _EFFECTS.items()
-        for entry in analysis["factorial"].get(part, {}).values()
+        for entry in analysis.get("factorial", {}).get(part, {}).values()
     ]
 
 
@@ -123,5 +123,5 @@ def _path(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of an ablation path, a step each."""
     return [
         {**step, **{side: {m: _cell(e) for m, e in step[side].items()} for side in ("effect", "cumulative")}}
-        for step in analysis["path"]
+        for step in analysis.get("path", [])
     ]

@@ -76,7 +76,7 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str]) -
         "variations": {name: _described(pair, baseline) for name, pair in compared.items()},
         "ranking": _ranking(compared, family, priority),
         "removable": [name for name in compared if _removable(name, effects, priority)],
-        "detectable": {metric: _detectable(pairs.values(), metric) for metric in priority},
+        "detectable": {metric: _detectable((compared or pairs).values(), metric) for metric in priority},
         "slices": {name: pair.slices() for name, pair in compared.items()},
         "missing": {v.name: sorted(baseline.runs.keys() - v.runs.keys()) for v in variants if _incomplete(v, baseline)},
     }
