@@ -140,7 +140,9 @@ def _refuse_absurd(design: Design, factors: Sequence[Factor], cells: int, seeds:
     smaller = {
         wanted: len(_signs(len(factors), wanted)) for wanted in range(min(highest, len(factors)), 2, -1) if two_levels
     }
-    hints = [f"{size:,} cells with resolution {wanted}" for wanted, size in smaller.items() if size < cells]
+    hints = [
+        f"{size:,} cells with resolution {wanted}" for wanted, size in smaller.items() if size * seeds <= MOST_RUNS
+    ]
     advice = f"a {FRACTIONAL} has {', '.join(hints)}; or name fewer factors" if hints else "name fewer factors or seeds"
     raise UserError(
         f"{place}: design: a {design.name} of {len(factors)} factors has {cells:,} cells, with {seeds} seeds"
