@@ -29,23 +29,24 @@ class Setting:
     is_group: bool = False
 
 
-def read_yaml(path: Path) -> list[Setting]:
-    """Read a config file.
+def read_yaml(path: Path, kind: str = "config file") -> list[Setting]:
+    """Read a config file, or another one of dotted keys.
 
     Args:
         path: a YAML file whose top level is a mapping.
+        kind: what it is, for messages.
 
     Returns:
         One setting per leaf, in file order; a key written twice appears twice.
 
     Raises:
-        UserError: absent, unreadable, not YAML, empty, or not a mapping.
+        UserError: absent, unreadable, not YAML, empty, not a mapping, or a group is written twice.
     """
-    nodes = compose_yaml(path, "config file")
+    nodes = compose_yaml(path, kind)
     if not nodes:
-        raise UserError(f"{path}: the config file is empty; leave --config out to use the defaults")
+        raise UserError(f"{path}: the {kind} is empty; leave its option out to use the defaults")
     if len(nodes) > 1:
-        raise UserError(f"{path}:{nodes[1].start_mark.line + 1}: a second YAML document begins; a config file is one")
+        raise UserError(f"{path}:{nodes[1].start_mark.line + 1}: a second YAML document begins; a {kind} is one")
     node = nodes[0]
     if not isinstance(node, yaml.MappingNode) or not node.value:
         raise UserError(f"{path}: the top level must be a mapping such as 'training: {{epochs: 3}}'")
@@ -82,10 +83,14 @@ def compose_yaml(path: Path, kind: str, loader: type[yaml.SafeLoader] = yaml.Saf
 
 def _walk(node: yaml.MappingNode, prefix: str, path: Path) -> Iterator[Setting]:
     constructor = yaml.SafeLoader("")
+    groups: dict[str, str] = {}
     for key_node, value_node in node.value:
         place = f"{path}:{key_node.start_mark.line + 1}"
         name = f"{prefix}.{key_node.value}" if prefix else str(key_node.value)
         if isinstance(value_node, yaml.MappingNode):
+            if name in groups:  # YAML knows no such thing: merged, they would pass for one
+                raise UserError(f"{place}: {name} is written twice (first at {groups[name]})")
+            groups[name] = place
             if value_node.value:
                 yield from _walk(value_node, name, path)
             else:

@@ -58,7 +58,7 @@ def _convert(value: Any, hint: Any) -> Any:
         return None if value is None else _convert(value, next(a for a in arguments if a is not type(None)))
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
-            raise InvalidValueError(f"{value!r} is not a list of {_WORDS[arguments[0]]}s, such as [512, 256]")
+            raise InvalidValueError(f"{value!r} is not a list of {_LISTS[arguments[0]]}")
         return tuple(_convert(element, arguments[0]) for element in value)
     if hint is bool and isinstance(value, bool):
         return value
@@ -71,7 +71,11 @@ def _convert(value: Any, hint: Any) -> Any:
     raise InvalidValueError(f"{value!r} is not {_ARTICLES[hint]}")
 
 
-_WORDS = {int: "whole number", float: "number"}
+_LISTS = {
+    int: "whole numbers, such as [512, 256]",
+    float: "numbers, such as [0.2, 0.1]",
+    str: "texts, such as [one, another]",
+}
 _ARTICLES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 

@@ -45,11 +45,6 @@ def verdict_of(effect: Effect) -> str:
     return "identical" if effect["identical"] else str(effect["verdict"])
 
 
-def shown_name(name: str) -> str:
-    """A variation's name as a figure may show it; two that were crossed stand on two lines."""
-    return html.escape(name).replace(".", "<br>+ ")
-
-
 def points(share: float) -> str:
     """A difference in points, signed: "+1.2", "−0.4", "0.0"."""
     text = f"{_POINTS * share:+.1f}"
@@ -93,7 +88,7 @@ def _family_rows(analysis: Mapping[str, Any]) -> tuple[dict[str, int], list[str]
         ticks.append(f"<b>{html.escape(family_title(family))}</b>")
         for name in names:
             rows[name] = len(ticks)
-            ticks.append(shown_name(name))
+            ticks.append(html.escape(name))
     return rows, ticks
 
 
@@ -237,7 +232,7 @@ def _signed_bars(
 def _named_rows(drawn: go.Figure, rows: Sequence[str]) -> go.Figure:
     return drawn.update_yaxes(
         tickvals=list(range(len(rows))),
-        ticktext=[shown_name(row) for row in rows],
+        ticktext=[html.escape(row) for row in rows],
         range=[len(rows) - 0.4, -0.6],
         showgrid=False,
         **_TICKS,

@@ -18,6 +18,7 @@ _BADGES = {  # verdict: the style's tone, and what it says
     "undecided": ("unknown", "● undecided"),
     "identical": ("unknown", "= identical"),
 }
+_EFFECTS = {"averaged over the other factors": "main_effects", "beyond the sum of both": "interactions"}
 _COSTS = {"device_seconds": "Device time", "model_gigabytes": "Model size"}
 
 
@@ -69,7 +70,8 @@ def render_ablation_report(analysis: Mapping[str, Any], name: str) -> str:
         ranked=page.keep([figures.tornado(analysis, priority[0]), figures.radar(analysis)]),
         bars=page.keep([figures.metric_bars(analysis, metric) for metric in metrics]),
         slices=page.keep([figures.slice_heat_map(analysis, "classification_accuracy")]),
-        interactions=_interactions(analysis),
+        factorial=_factorial(analysis),
+        path=_path(analysis),
         costs=page.keep([figures.cost_bars(analysis, key, text) for key, text in _COSTS.items()]),
     )
 
@@ -108,17 +110,23 @@ def _change(ratio: float) -> str:
     return f"{change:+d} %".replace("-", "−") if change else "same"
 
 
-def _interactions(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each crossed pair and metric: each effect alone, both together, and what is beyond their sum."""
-    effects = analysis["ablation_analysis"]
+def _factorial(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a factorial design: main effects, then interactions, each with its effects by metric."""
     return [
         {
-            "pair": pair.split("."),
-            "metric": metric,
-            "alone": [effects[name][metric]["effect"] for name in pair.split(".")],
-            "together": effects[pair][metric]["effect"],
-            "beyond": _cell(effect),
+            "name": " and ".join(entry["levels"].values()),
+            "kind": kind,
+            "aliases": [alias.removeprefix("-") for alias in entry["aliases"]],
+            "effects": {metric: _cell(effect) for metric, effect in entry["effects"].items()},
         }
-        for pair, metrics in analysis["interactions"].items()
-        for metric, effect in metrics.items()
+        for kind, part in _EFFECTS.items()
+        for entry in analysis.get("factorial", {}).get(part, {}).values()
+    ]
+
+
+def _path(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of an ablation path, a step each."""
+    return [
+        {**step, **{side: {m: _cell(e) for m, e in step[side].items()} for side in ("effect", "cumulative")}}
+        for step in analysis.get("path", [])
     ]

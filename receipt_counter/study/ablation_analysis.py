@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from receipt_counter.comparison.compare_models import SLICE_IMAGES, SLICE_METRICS, aligned_runs, metric_effect, verdict
-from receipt_counter.comparison.effects import Effect, interaction_effect
+from receipt_counter.comparison.effects import Effect
 from receipt_counter.comparison.multiple_comparisons import with_holm
 from receipt_counter.comparison.power import detectable_difference
 from receipt_counter.comparison.ratios import paired_ratio
 from receipt_counter.comparison.scores import EvaluatedRun
 from receipt_counter.errors import UserError
 from receipt_counter.storage.run import Run
-from receipt_counter.study.variants import BASELINE
+from receipt_counter.study.variants import BASELINE, Step
 
 SPLIT = "analysis"
 
@@ -30,15 +29,19 @@ class VariantRuns:
 
     Attributes:
         name: of the variant.
-        family: what kind of part it changes.
+        family: what kind of part it changes; empty where it is no variation (see `Variant`).
         changes: its overrides, for people.
         runs: {seed: its run}, without the failed ones.
+        levels: its cell in a factorial design, {factor: level}.
+        step: its place on the ablation path.
     """
 
     name: str
     family: str
     changes: str
     runs: Mapping[int, Run]
+    levels: Mapping[str, str] = field(default_factory=dict)
+    step: Step | None = None
 
 
 def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str], split: str = SPLIT) -> dict[str, Any]:
@@ -60,9 +63,8 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str], s
     if baseline is None or not baseline.runs:
         raise UserError("the baseline has no finished run: there is nothing to compare with")
     metrics = list(dict.fromkeys((*priority, "answer_accuracy")))
-    compared = {
-        v.name: _Pair(baseline, v, split) for v in variants if v is not baseline and v.runs.keys() & baseline.runs
-    }
+    pairs = {v.name: _Pair(baseline, v, split) for v in variants if v is not baseline and v.runs.keys() & baseline.runs}
+    compared = {name: pair for name, pair in pairs.items() if pair.variation.family}
     effects = {(name, metric): pair.effect(metric) for name, pair in compared.items() for metric in metrics}
     family = with_holm({key: effect for key, effect in effects.items() if key[1] in priority}, metric_of=itemgetter(1))
     effects.update(family)
@@ -73,13 +75,12 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str], s
         "seeds": sorted(baseline.runs),
         "baseline_metrics": _figures(baseline, metrics, split),
         "ablation_analysis": {
-            name: {metric: _effect(metric, effects[name, metric]) for metric in metrics} for name in compared
+            name: {metric: effect_entry(metric, effects[name, metric]) for metric in metrics} for name in compared
         },
         "variations": {name: _described(pair, baseline) for name, pair in compared.items()},
         "ranking": _ranking(compared, family, priority),
         "removable": [name for name in compared if _removable(name, effects, priority)],
-        "detectable": {metric: _detectable(compared.values(), metric) for metric in priority},
-        "interactions": _interactions(compared, priority),
+        "detectable": {metric: _detectable((compared or pairs).values(), metric) for metric in priority},
         "slices": {name: pair.slices() for name, pair in compared.items()},
         "missing": {v.name: sorted(baseline.runs.keys() - v.runs.keys()) for v in variants if _incomplete(v, baseline)},
     }
@@ -125,11 +126,17 @@ class _Pair:
                     found[name, metric] = metric_effect(before, after, metric)
         nested: dict[str, dict[str, Any]] = {}
         for (name, metric), effect in with_holm(found, metric_of=itemgetter(1)).items():
-            nested.setdefault(name, {})[metric] = _effect(metric, effect)
+            nested.setdefault(name, {})[metric] = effect_entry(metric, effect)
         return nested
 
 
-def _effect(metric: str, effect: Effect) -> dict[str, Any]:
+def effect_entry(metric: str, effect: Effect) -> dict[str, Any]:
+    """An effect as `analysis.json` has it.
+
+    Args:
+        metric: decides which direction is good.
+        effect: corrected by Holm where it belongs to a family.
+    """
     found = dataclasses.asdict(effect)
     return {**found, "identical": effect.identical, "verdict": verdict(metric, effect)}
 
@@ -196,28 +203,6 @@ def _detectable(compared: Any, metric: str) -> float | None:
         return None
     whole = np.stack([matrix for matrix in differences if len(matrix) == most])
     return detectable_difference(whole, most, whole.shape[-1])
-
-
-def _interactions(compared: Mapping[str, _Pair], priority: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """For crossed variations: how much more one changes where the other is made too."""
-    found: dict[str, dict[str, Any]] = {}
-    for one, other in itertools.combinations(compared, 2):
-        both = compared.get(f"{one}.{other}")
-        if both is None or not compared[one].seeds == compared[other].seeds == both.seeds:
-            continue
-        effects = {}
-        for metric in priority:
-            neither, alone = compared[one].scores(metric)
-            effects[metric] = interaction_effect(
-                {
-                    (False, False): neither,
-                    (True, False): alone,
-                    (False, True): compared[other].scores(metric)[1],
-                    (True, True): both.scores(metric)[1],
-                }
-            )
-        found[f"{one}.{other}"] = {metric: _effect(metric, effect) for metric, effect in with_holm(effects).items()}
-    return found
 
 
 def _incomplete(variant: VariantRuns, baseline: VariantRuns) -> bool:

@@ -20,6 +20,8 @@ from receipt_counter.storage.store import Store
 from receipt_counter.study.ablation_analysis import VariantRuns, analyse_ablation
 from receipt_counter.study.compile import VARIANTS_FILE
 from receipt_counter.study.confirmation import choose_run, confirmation_document
+from receipt_counter.study.design_analysis import analyse_design
+from receipt_counter.study.design_findings import design_findings
 from receipt_counter.study.documents import base_config, preset_of, split_of, study_files
 from receipt_counter.study.findings import ablation_findings
 from receipt_counter.study.runs import code_versions, dataset_of, finished_run, with_seed
@@ -56,8 +58,12 @@ def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
 
 
 def _ablation(document: StudyDocument, store: Store, progress: Progress) -> dict[str, Any]:
-    analysis = analyse_ablation(_variant_runs(document, store, progress), _priority(document), split_of(document))
-    return {**analysis, "findings": ablation_findings(analysis)}
+    return _analysed(_variant_runs(document, store, progress), _priority(document), split_of(document))
+
+
+def _analysed(variants: Sequence[VariantRuns], priority: Sequence[str], split: str) -> dict[str, Any]:
+    analysis = {**analyse_ablation(variants, priority, split), **analyse_design(variants, priority, split)}
+    return {**analysis, "findings": [*ablation_findings(analysis), *design_findings(analysis)]}
 
 
 def _variant_runs(document: StudyDocument, store: Store, progress: Progress) -> list[VariantRuns]:
@@ -67,7 +73,14 @@ def _variant_runs(document: StudyDocument, store: Store, progress: Progress) -> 
     config = base_config(files)
     for version in code_versions(store):
         variants = [
-            VariantRuns(v.name, v.family, v.changes(), _runs(v.apply(config), seeds, split, store, version, progress))
+            VariantRuns(
+                v.name,
+                v.family,
+                v.changes(),
+                _runs(v.apply(config), seeds, split, store, version, progress),
+                v.levels,
+                v.step,
+            )
             for v in read_variants(files[VARIANTS_FILE], VARIANTS_FILE).values()
         ]
         if any(variant.name == BASELINE and variant.runs for variant in variants):
@@ -100,9 +113,8 @@ def _confirmed(document: StudyDocument, objective: Objective, store: Store, prog
     variants = _variant_runs(document, store, progress)
     if not all(variant.runs for variant in variants):
         return {"confirmation": None, "chosen": None}
-    analysis = analyse_ablation(variants, _priority(document), split_of(document))
     chosen = choose_run({variant.name: variant.runs for variant in variants}, objective)
-    return {"confirmation": {**analysis, "findings": ablation_findings(analysis)}, "chosen": chosen}
+    return {"confirmation": _analysed(variants, _priority(document), split_of(document)), "chosen": chosen}
 
 
 def _priority(document: StudyDocument) -> list[str]:

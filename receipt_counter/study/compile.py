@@ -11,7 +11,7 @@ from receipt_counter.config.loading import to_plain, to_yaml
 from receipt_counter.config.schema import Config
 from receipt_counter.config.validation import DECLARATIONS
 from receipt_counter.katib.experiment import StudyDocument
-from receipt_counter.study.files import SearchFile
+from receipt_counter.study.search_file import SearchFile
 from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter, StudySettings
 from receipt_counter.study.variants import Variant, write_variants
 

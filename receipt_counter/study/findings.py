@@ -27,17 +27,19 @@ def ablation_findings(analysis: Mapping[str, Any]) -> list[str]:
         ]
         if found:
             changes = analysis["variations"][name]["changes"]
-            sentences.append(f"{name} ({changes}) {'; '.join(_change(metric, effect) for metric, effect in found)}.")
+            sentences.append(f"{name} ({changes}) {'; '.join(change(metric, effect) for metric, effect in found)}.")
     sentences += _unchanged(analysis, priority)
-    sentences += _interactions(analysis)
     sentences.append(detectable_sentence(analysis))
     for name, seeds in analysis["missing"].items():
         reason = f"the run of seed {', '.join(map(str, seeds))} failed or is missing"
-        sentences.append(f"{name} is {'compared without it' if name in effects else 'not compared'}: {reason}.")
+        sentences.append(
+            f"{name} is {'not compared' if len(seeds) == len(analysis['seeds']) else 'compared without it'}: {reason}."
+        )
     return sentences
 
 
-def _change(metric: str, effect: Mapping[str, Any]) -> str:
+def change(metric: str, effect: Mapping[str, Any]) -> str:
+    """What a decided effect does, as the rest of a sentence: "costs 2.1 points of ..."."""
     word = "costs" if effect["verdict"] == "worse" else "gains"
     return (
         f"{word} {abs(effect['effect']) * _POINTS:.1f} points of {spoken(metric)}"
@@ -90,16 +92,6 @@ def _saved(costs: Mapping[str, Any]) -> list[str]:
     if size is not None and size < _WORTH_SAYING:
         saved.append(f"{100 * (1 - size):.0f} % of the model's size")
     return saved
-
-
-def _interactions(analysis: Mapping[str, Any]) -> list[str]:
-    return [
-        f"The effects of {' and '.join(pair.split('.'))} on {spoken(metric)} do not add up: together they make"
-        f" {format_points(effect['effect'])} points beyond their sum (p {format_p(effect['p_holm'])})."
-        for pair, metrics in analysis["interactions"].items()
-        for metric, effect in metrics.items()
-        if effect["verdict"] != "undecided"
-    ]
 
 
 def detectable_sentence(analysis: Mapping[str, Any]) -> str:

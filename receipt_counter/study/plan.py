@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,14 @@ from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, check
 from receipt_counter.katib.space import combinations, search_space
 from receipt_counter.storage.store import Store
+from receipt_counter.study.ablation_file import read_ablation
 from receipt_counter.study.compile import ablation_document, search_document
+from receipt_counter.study.designs import design_notes, design_variants
 from receipt_counter.study.estimate import Estimate, estimate
-from receipt_counter.study.files import AblationFile, read_ablation, read_search
+from receipt_counter.study.path import path_variants
+from receipt_counter.study.search_file import read_search
 from receipt_counter.study.settings import SearchParameter, StudySettings
-from receipt_counter.study.variants import BASELINE, Variant, same_config
+from receipt_counter.study.variants import Variant, same_config
 
 
 @dataclass(frozen=True)
@@ -87,21 +91,22 @@ def plan_search(path: Path, resolved: Resolved, store: Store, train_images: int 
 def plan_ablation(path: Path, resolved: Resolved, store: Store, train_images: int | None = None) -> Plan:
     """Plan an ablation study; arguments and errors as for `plan_search`."""
     file = read_ablation(path, resolved.preset)
-    variants = [Variant(BASELINE, {}), *file.variants, *_crossed(file)]
-    configs, notes = _apply(variants, resolved.config)
-    kept = [variant for variant in variants if variant.name in configs]
-    document = ablation_document(file.settings, kept, resolved.config, resolved.preset)
-    _refuse(path, check(document))
     seeds = len(file.settings.seeds)
+    designed = design_variants(file.design, file.variants, seeds, file.design_place)
+    steps, path_notes = path_variants(file.path, resolved) if file.path else ([], [])
+    kept, configs, notes = _apply([*designed, *steps], resolved.config)
+    cells = {name: variant.levels for name, variant in kept.items() if variant.levels}
+    document = ablation_document(file.settings, list(kept.values()), resolved.config, resolved.preset)
+    _refuse(path, check(document))
     runs = [config for config in configs.values() for _ in range(seeds)]
     return Plan(
         "ablation",
         file.settings,
         document,
-        tuple((variant.name, variant.changes() or "nothing") for variant in kept),
+        tuple((variant.name, variant.changes() or "nothing") for variant in kept.values()),
         len(runs),
         len(runs),
-        tuple(notes),
+        (*notes, *design_notes(cells), *path_notes),
         estimate(runs, file.settings.parallelism, store, train_images),
     )
 
@@ -132,27 +137,17 @@ def _probe_search(parameters: Sequence[SearchParameter], config: Config) -> list
     return found
 
 
-def _crossed(file: AblationFile) -> list[Variant]:
-    """All combinations of two and more of the crossed variations."""
-    by_name = {variant.name: variant for variant in file.variants}
-    found = []
-    for size in range(2, len(file.crossed) + 1):
-        for names in itertools.combinations(file.crossed, size):
-            parts = [by_name[name] for name in names]
-            overrides = {key: value for part in parts for key, value in part.overrides.items()}
-            found.append(Variant(".".join(names), overrides, "crossed", parts[0].place))
-    return found
-
-
-def _apply(variants: Sequence[Variant], config: Config) -> tuple[dict[str, Config], list[str]]:
-    """Each variant's config; one that equals an earlier one is left out, and said.
+def _apply(variants: Sequence[Variant], config: Config) -> tuple[dict[str, Variant], dict[str, Config], list[str]]:
+    """Each variant with its config; one that equals an earlier one gives it its place in the design and is left out.
 
     Raises:
         UserError: everything that is wrong with the variants' overrides.
     """
     problems: list[str] = []
     notes: list[str] = []
+    kept: dict[str, Variant] = {}
     configs: dict[str, Config] = {}
+    usual = set(warnings(config))
     for variant in variants:
         try:
             changed = variant.apply(config)
@@ -160,15 +155,19 @@ def _apply(variants: Sequence[Variant], config: Config) -> tuple[dict[str, Confi
             problems.append(error.message)
             continue
         twin = same_config(changed, configs)
-        if twin is not None:
-            notes.append(f"{variant.name} is left out: it is the same as {twin} ({variant.changes()})")
+        if twin is None:
+            notes += [f"{variant.name}: {text}" for text in warnings(changed) if text not in usual]
+            kept[variant.name], configs[variant.name] = variant, changed
             continue
-        before = set(warnings(config))
-        notes += [f"{variant.name}: {text}" for text in warnings(changed) if text not in before]
-        configs[variant.name] = changed
+        known = kept[twin]
+        if known.levels and variant.levels and variant.family:
+            problems.append(f"{variant.place}: design: {variant.name} is the same as {twin}: it is no factor here")
+        if variant.name != twin:
+            notes.append(f"{variant.name} is left out: it is the same as {twin} ({variant.changes()})")
+        kept[twin] = dataclasses.replace(known, levels=known.levels or variant.levels, step=known.step or variant.step)
     if problems:
         raise UserError("\n".join(problems))
-    return configs, notes
+    return kept, configs, notes
 
 
 def _space(parameter: SearchParameter) -> str:

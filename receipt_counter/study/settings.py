@@ -33,6 +33,7 @@ MAXIMISED = (
 )
 METRICS = (*MAXIMISED, *MINIMISED)
 PRIORITY = ("classification_accuracy", "generation_bleu", "generation_rouge1_f")
+ONE_AT_A_TIME, FULL, FRACTIONAL = DESIGNS = ("one-at-a-time", "full-factorial", "fractional-factorial")
 ALGORITHMS = ("random", "grid", "tpe", "multivariate-tpe", "bayesianoptimization", "cmaes", "sobol")
 
 
@@ -103,6 +104,17 @@ class StudySettings:
     budget: Budget = group(Budget, "What the study may spend.")
     early_stopping: EarlyStopping = group(EarlyStopping, "Whether hopeless trials are stopped.")
     job: Job = group(Job, "The Kubernetes Job of a trial.")
+
+
+@dataclass(frozen=True)
+class Design:
+    """Which variations of an ablation are also tried together."""
+
+    name: str = key(ONE_AT_A_TIME, "How variations are combined.", choices=DESIGNS)
+    factors: tuple[str, ...] = key((), "Variations that a factorial design combines.")
+    resolution: int | None = key(
+        None, "Of a fraction: 3 keeps main effects apart from each other, 4 also from pairs, 5 also pairs.", minimum=3
+    )
 
 
 @dataclass(frozen=True)

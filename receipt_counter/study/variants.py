@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -17,20 +17,38 @@ BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
+class Step:
+    """A place on an ablation path.
+
+    Attributes:
+        number: counted from 1; the baseline is where the path begins.
+        changes: what this step adds to the one before, for people.
+    """
+
+    number: int
+    changes: str
+
+
+@dataclass(frozen=True)
 class Variant:
     """The config plus named overrides.
 
     Attributes:
         name: short and without spaces: Katib joins a trial's arguments unquoted.
         overrides: {dotted key: value}.
-        family: the kind of part it changes, for people ("architecture"); empty for the baseline.
+        family: the kind of part it changes, for people ("architecture"); empty for the baseline and for what is there
+            for a design or a path alone: it is not compared with the baseline as a variation.
         place: where it was written, for messages.
+        levels: its cell in a factorial design, {factor: level}; empty where it is none.
+        step: its place on the ablation path, if it has one.
     """
 
     name: str
     overrides: Mapping[str, Any]
     family: str = ""
     place: str = ""
+    levels: Mapping[str, str] = field(default_factory=dict)
+    step: Step | None = None
 
     def apply(self, config: Config) -> Config:
         """The config with the overrides.
@@ -48,15 +66,21 @@ class Variant:
 
 def write_variants(variants: Iterable[Variant]) -> str:
     """Variants as the YAML text that `read_variants` reads; it travels with an Experiment as a ConfigMap."""
-    content = {
-        variant.name: {
-            "family": variant.family,
-            "overrides": {key: to_plain(value) for key, value in variant.overrides.items()},
-        }
-        for variant in variants
-    }
-    text: str = yaml.safe_dump(content, sort_keys=False)
+    text: str = yaml.safe_dump({variant.name: _written(variant) for variant in variants}, sort_keys=False)
     return text
+
+
+def _written(variant: Variant) -> dict[str, Any]:
+    """A variant's entry; its place in a design and on a path only where it has one."""
+    entry: dict[str, Any] = {
+        "family": variant.family,
+        "overrides": {key: to_plain(value) for key, value in variant.overrides.items()},
+    }
+    if variant.levels:
+        entry["levels"] = dict(variant.levels)
+    if variant.step:
+        entry["step"] = to_plain(variant.step)
+    return entry
 
 
 def read_variants(text: str, place: str) -> dict[str, Variant]:
@@ -74,12 +98,14 @@ def read_variants(text: str, place: str) -> dict[str, Variant]:
     """
     try:
         content = yaml.safe_load(text)
-        return {
-            str(name): Variant(str(name), dict(entry["overrides"]), str(entry["family"]), f"{place}: {name}")
-            for name, entry in content.items()
-        }
+        return {str(name): _read(str(name), entry, f"{place}: {name}") for name, entry in content.items()}
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
         raise UserError(f"{place}: no variants, each NAME: {{family: ..., overrides: {{KEY: VALUE}}}}") from None
+
+
+def _read(name: str, entry: Mapping[str, Any], place: str) -> Variant:
+    step = Step(**entry["step"]) if "step" in entry else None
+    return Variant(name, dict(entry["overrides"]), str(entry["family"]), place, dict(entry.get("levels", {})), step)
 
 
 def same_config(config: Config, configs: Mapping[str, Config]) -> str | None:

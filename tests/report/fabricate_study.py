@@ -1,10 +1,13 @@
-"""The analysis of an ablation made up for tests: plausible effects of ten variations and a crossed pair."""
+"""The analysis of an ablation made up for tests: ten variations, two of them crossed, and a path."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
+from receipt_counter.study.design_findings import design_findings
 from receipt_counter.study.findings import ablation_findings
+from receipt_counter.study.variants import BASELINE
 
 METRICS = ("classification_accuracy", "generation_bleu", "generation_rouge1_f", "answer_accuracy")
 PRIORITY = METRICS[:3]
@@ -26,13 +29,6 @@ VARIATIONS = {  # family, what it changes, effects on the metrics, half an inter
     ),
     "with_augmentation": ("data", "data.augmentation=true", (0.006, -0.004, -0.003, 0.0), 0.012, 1.21),
     "text_length_16": ("data", "data.max_text_length=16", (0.0, 0.0, 0.0, 0.0), 0.0, 1.0),
-    "without_cross_attention.single_stage": (
-        "crossed",
-        "attention.num_heads=0 training.three_stage.enabled=false",
-        (0.019, -0.013, -0.012, -0.01),
-        0.013,
-        0.97,
-    ),
 }  # fmt: skip
 SLICES = (
     "overlap=heavy",
@@ -102,11 +98,8 @@ def fabricate_ablation() -> dict[str, Any]:
         "ranking": sorted(ranking, key=lambda entry: -abs(entry["effect"])),
         "removable": [n for n, found in effects.items() if all(found[m]["verdict"] != "worse" for m in PRIORITY)],
         "detectable": {"classification_accuracy": 0.013, "generation_bleu": 0.017, "generation_rouge1_f": 0.015},
-        "interactions": {
-            "without_cross_attention.single_stage": {
-                metric: effect_of(value, 0.015) for metric, value in zip(PRIORITY, (0.026, 0.002, 0.002), strict=True)
-            }
-        },
+        "factorial": fabricate_factorial(),
+        "path": fabricate_path(),
         "slices": {
             name: {
                 part: {METRICS[0]: effect_of(values[0] * (0.4 + 0.2 * place), 1.6 * half)}
@@ -116,4 +109,45 @@ def fabricate_ablation() -> dict[str, Any]:
         },
         "missing": missing,
     }
-    return {**analysis, "findings": ablation_findings(analysis)}
+    return {**analysis, "findings": [*ablation_findings(analysis), *design_findings(analysis)]}
+
+
+def priority_effects(values: tuple[float, ...], half: float) -> dict[str, Any]:
+    """An effect on each priority metric."""
+    return {metric: effect_of(value, half) for metric, value in zip(PRIORITY, values, strict=True)}
+
+
+def fabricate_factorial() -> dict[str, Any]:
+    """A full factorial of two factors that interact."""
+    names = ("without_cross_attention", "single_stage")
+    cells = [dict(zip(names, levels, strict=True)) for levels in itertools.product(*((BASELINE, n) for n in names))]
+    main = {
+        name: {"levels": {name: name}, "aliases": [], "effects": priority_effects(VARIATIONS[name][2][:3], 0.009)}
+        for name in names
+    }
+    both = {"levels": dict(zip(names, names, strict=True)), "aliases": []}
+    return {
+        "factors": {name: [BASELINE, name] for name in names},
+        "cells": {".".join(level for level in cell.values() if level != BASELINE) or BASELINE: cell for cell in cells},
+        "resolution": None,
+        "seeds": SEEDS,
+        "missing": [],
+        "main_effects": main,
+        "interactions": {".".join(names): {**both, "effects": priority_effects((0.026, 0.002, 0.002), 0.015)}},
+    }
+
+
+def fabricate_path() -> list[dict[str, Any]]:
+    """Two steps; the first does nothing."""
+    return [
+        {
+            "step": number,
+            "variant": f"path.{number}.{change}",
+            "changes": f"training.{change}=0.02",
+            "effect": priority_effects(values, 0.01),
+            "cumulative": priority_effects(values, 0.01),
+        }
+        for number, (change, values) in enumerate(
+            {"weight_decay": (0.001, 0.0, 0.002), "learning_rate": (0.031, 0.024, 0.02)}.items(), 1
+        )
+    ]

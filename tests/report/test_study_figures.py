@@ -27,7 +27,7 @@ def test_the_forest_has_every_variation_in_its_familys_rows(analysis):
     drawn = figures.effect_forest(analysis, "classification_accuracy")
     assert {trace.name for trace in drawn.data} == {"better", "worse", "undecided", "identical"}
     assert sum(len(trace.x) for trace in drawn.data) == len(VARIATIONS)
-    assert sorted(place for trace in drawn.data for place in trace.y) == [1, 2, 3, 5, 6, 7, 9, 10, 12, 13, 15]
+    assert sorted(place for trace in drawn.data for place in trace.y) == [1, 2, 3, 5, 6, 7, 9, 10, 12, 13]
     assert drawn.layout.yaxis.ticktext[4] == "<b>Architecture</b>"
     band = drawn.layout.shapes[0]
     assert (band.x0, band.x1) == pytest.approx((-1.3, 1.3))

@@ -52,6 +52,7 @@ def test_every_finding_is_on_the_page_once_and_the_honest_line_stands_out(analys
         pytest.param("<dt>late_transitions</dt><dd>seed 44</dd>", id="missing"),
         pytest.param('−29 % <span class="interval">−32 % to −26 %</span>', id="saved time"),
         pytest.param("without_cross_attention and single_stage", id="crossed pair"),
+        pytest.param("training.learning_rate=0.02", id="step of the path"),
         pytest.param("data.augmentation=true", id="what it changes"),
         pytest.param("Loss weights</th>", id="family"),
     ],
@@ -63,10 +64,11 @@ def test_the_page_says(analysis, tmp_path, text):
 @pytest.mark.parametrize(
     ("empty", "section"),
     [
-        pytest.param({"interactions": {}}, "interactions", id="nothing crossed"),
+        pytest.param({"factorial": {}}, "factorial", id="nothing crossed"),
+        pytest.param({"path": []}, "path", id="no path"),
         pytest.param({"missing": {}}, "missing", id="nothing missing"),
         pytest.param({"slices": {}}, "slices", id="no slice large enough"),
-        pytest.param({"ablation_analysis": {}, "variations": {}, "interactions": {}}, "effects", id="all failed"),
+        pytest.param({"ablation_analysis": {}, "variations": {}}, "effects", id="all failed"),
     ],
 )
 def test_empty_sections_are_left_out(analysis, tmp_path, empty, section):

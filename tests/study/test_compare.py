@@ -18,6 +18,8 @@ seeds: [1, 2]
 families:
   loss_weights: {no_counting: {training.loss_weights.classification: 0}}
   data: {augmented: {data.augmentation: true}}
+design: {name: full-factorial, factors: [no_counting, augmented]}
+path: {to: {training.loss_weights.classification: 0, data.augmentation: true}}
 """
 SEARCH = """
 seeds: [1]
@@ -59,10 +61,15 @@ def test_an_ablation_from_its_file_to_its_findings(base: list[str], tmp_path: Pa
     assert effect["low"] <= effect["effect"] <= effect["high"]
     baseline = analysis["baseline_metrics"]["classification_accuracy"]
     runs = [read_json(file) for file in (tmp_path / "store" / "runs").glob("*/run.json")]
-    assert len(runs) == 6
+    assert len(runs) == 8
     assert baseline["seeds"]["1"] in [run["splits"]["analysis"]["classification_accuracy"] for run in runs]
     assert any("2 seeds detect differences above" in sentence for sentence in analysis["findings"])
-    assert "no_counting" in (found / "report.html").read_text()
+    assert set(analysis["factorial"]["interactions"]) == {"no_counting.augmented"}
+    one, both = analysis["path"]
+    assert (one["variant"], both["variant"]) == ("no_counting", "no_counting.augmented")
+    assert one["effect"]["classification_accuracy"]["effect"] == effect["effect"]
+    page = (found / "report.html").read_text()
+    assert all(f'id="{section}"' in page for section in ("variations", "factorial", "path"))
 
 
 @pytest.mark.timeout(300)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from receipt_counter.config.loading import preset_names, resolve
-from receipt_counter.errors import UserError
-from receipt_counter.study.files import read_ablation, read_search
+from receipt_counter.study.ablation_file import read_ablation
+from receipt_counter.study.search_file import read_search
+from receipt_counter.study.settings import Design
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH, ABLATION = (ROOT / "config" / f"{kind}_config.yaml" for kind in ("hyperparameter", "ablation"))
@@ -82,94 +83,18 @@ class TestPresets:
         assert set(keys) == {"data.batch_size", "training.learning_rate"}
         assert (keys["training.learning_rate"].values, keys["training.learning_rate"].log) == ((), True)
 
-    def test_a_section_replaces_families_whole_and_may_drop_the_crossing(self, tmp_path: Path) -> None:
+    def test_a_section_replaces_families_and_design_whole_or_drops_the_design(self, tmp_path: Path) -> None:
         text = """
         families:
           data: {a: {data.augmentation: false}, b: {data.max_text_length: 64}}
           strategy: {c: {training.three_stage.enabled: false}}
-        crossed: [a, c]
+        design: {name: full-factorial, factors: [a, c]}
         presets:
-          study: {crossed: null, families: {data: {d: {data.max_text_length: 16}}}}
+          study: {design: null, families: {data: {d: {data.max_text_length: 16}}}}
+          full: {design: {name: full-factorial, factors: [b, c]}}
         """
         path = write(tmp_path, text)
         there = read_ablation(path, "study")
-        assert ({variant.name for variant in there.variants}, there.crossed) == ({"c", "d"}, ())
-        assert read_ablation(path, "laptop").crossed == ("a", "c")
-
-
-RATE = "parameters: {training.learning_rate: {values: [1e-3, 1e-4]}}"
-BAD_SEARCHES = {
-    "empty": ("# nothing", ["the config file is empty"]),
-    "no parameters": ("seeds: [1]", ["no parameters: there is nothing to search"]),
-    "misspelled parameter": (
-        "parameters: {training.learnin_rate: {values: [1, 2]}}",
-        ["mine.yaml:1", "training.learnin_rate: unknown key; did you mean training.learning_rate?"],
-    ),
-    "value of a wrong type": (
-        "parameters: {data.batch_size: {values: [8, many]}}",
-        ["parameters.data.batch_size: 'many' is not a whole number"],
-    ),
-    "one value": ("parameters: {data.batch_size: {values: [8]}}", ["no list of at least two values"]),
-    "value twice": ("parameters: {data.batch_size: {values: [8, 16, 8]}}", ["names one twice"]),
-    "range upside down": ("parameters: {data.batch_size: {min: 16, max: 8}}", ["min 16 is not below max 8"]),
-    "range without an end": ("parameters: {data.batch_size: {min: 16}}", ["give either `values`, or `min` and `max`"]),
-    "range of texts": (
-        "parameters: {training.optimizer.name: {min: adamw, max: sgd}}",
-        ["only numbers have a range; list its `values`"],
-    ),
-    "log and step": (
-        "parameters: {data.batch_size: {min: 8, max: 16, step: 8, log: true}}",
-        ["step: 8", "stands beside `log`"],
-    ),
-    "no range, no values": ("parameters: {data.batch_size: 8}", ["write it as data.batch_size: {values: [...]}"]),
-    "misspelled setting": (f"{RATE}\nbudgets: {{trials: 3}}", ["mine.yaml:2: budgets.trials", "budget.trials"]),
-    "unknown algorithm": (f"{RATE}\nalgorithm: {{name: tpi}}", ["algorithm.name: 'tpi'", "did you mean 'tpe'?"]),
-    "unknown metric": (
-        f"{RATE}\nobjective: {{metric: classification_acuracy}}",
-        ["did you mean 'classification_accuracy'?"],
-    ),
-    "seed twice": (f"{RATE}\nseeds: [1, 1]", ["mine.yaml:2: seeds: [1, 1]: at least one, each once"]),
-    "unknown preset": (f"{RATE}\npresets: {{labtop: {{seeds: [1]}}}}", ["presets.labtop", "did you mean 'laptop'?"]),
-    "written twice": (f"{RATE}\nseeds: [1]\nseeds: [2]", ["seeds is written twice (first at"]),
-    "several at once": (
-        "parameters: {data.batch_sice: {values: [1, 2]}}\nbudget: {trials: 0}",
-        ["data.batch_size?", "budget.trials: 0 is below the smallest value 1"],
-    ),
-}
-
-
-@pytest.mark.parametrize(("text", "expected"), BAD_SEARCHES.values(), ids=BAD_SEARCHES.keys())
-def test_bad_searches_are_refused(tmp_path: Path, text: str, expected: list[str]) -> None:
-    with pytest.raises(UserError) as caught:
-        read_search(write(tmp_path, text), "laptop")
-    for part in expected:
-        assert part in caught.value.message
-
-
-SINGLE = "strategy: {single: {training.three_stage.enabled: false}}"
-BAD_ABLATIONS = {
-    "no families": ("seeds: [1]", ["no families of variations"]),
-    "variation without keys": ("families: {data: {a: {}}}", ["give each variation a name and the keys it changes"]),
-    "unknown key": ("families: {data: {a: {data.augmentatoin: false}}}", ["did you mean data.augmentation?"]),
-    "wrong type": ("families: {data: {a: {data.augmentation: maybe}}}", ["a: data.augmentation: 'maybe'"]),
-    "name of the baseline": ("families: {data: {baseline: {data.augmentation: false}}}", ["and not baseline"]),
-    "name with a space": ("families: {data: {a b: {data.augmentation: false}}}", ["'a b': a variation's name"]),
-    "name in two families": (
-        f"families: {{data: {{single: {{data.augmentation: false}}}}, {SINGLE}}}",
-        ["single is written twice"],
-    ),
-    "crossed unknown": (f"families: {{{SINGLE}}}\ncrossed: [single, singel]", ["'singel'", "did you mean 'single'?"]),
-    "crossed with itself": (f"families: {{{SINGLE}}}\ncrossed: [single, single]", ["name at least two variations"]),
-    "misspelled section": (
-        f"families: {{{SINGLE}}}\ncrosed: [single]",
-        ["crosed: unknown key; did you mean 'crossed'?"],
-    ),
-}
-
-
-@pytest.mark.parametrize(("text", "expected"), BAD_ABLATIONS.values(), ids=BAD_ABLATIONS.keys())
-def test_bad_ablations_are_refused(tmp_path: Path, text: str, expected: list[str]) -> None:
-    with pytest.raises(UserError) as caught:
-        read_ablation(write(tmp_path, text), "laptop")
-    for part in expected:
-        assert part in caught.value.message
+        assert ({variant.name for variant in there.variants}, there.design) == ({"c", "d"}, Design())
+        assert read_ablation(path, "laptop").design == Design("full-factorial", ("a", "c"))
+        assert read_ablation(path, "full").design == Design("full-factorial", ("b", "c"))

@@ -35,7 +35,6 @@ def analysis(**changed: Any) -> dict[str, Any]:
         "ablation_analysis": {"plain": {METRIC: effect}},
         "variations": {"plain": {"changes": "a.b=1", "cost_ratio": changed.get("cost", costs())}},
         "detectable": changed.get("detectable", {METRIC: 0.021}),
-        "interactions": {},
         "missing": changed.get("missing", {}),
     }
 
@@ -69,7 +68,7 @@ CASES = {
         "One seed: the intervals say nothing about other seeds.",
     ),
     "a seed missing": ({"missing": {"plain": [3]}}, "plain is compared without it: the run of seed 3 failed"),
-    "all missing": ({"missing": {"gone": [1, 2]}}, "gone is not compared: the run of seed 1, 2 failed"),
+    "all missing": ({"missing": {"gone": [1, 2, 3]}}, "gone is not compared: the run of seed 1, 2, 3 failed"),
 }
 
 

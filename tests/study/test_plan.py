@@ -97,16 +97,35 @@ class TestPointlessVariants:
             plan_search(path, resolve(None, "study"), store)
 
 
-def test_crossed_variations_are_also_tried_together(tmp_path: Path, store: Store) -> None:
+def test_a_factors_variations_are_also_tried_together(tmp_path: Path, store: Store) -> None:
     text = """
     families:
       strategy: {single: {training.three_stage.enabled: false}}
       data: {augmented: {data.augmentation: true}, short: {data.max_text_length: 16}}
-    crossed: [single, augmented, short]
+    design: {name: full-factorial, factors: [single, augmented, short]}
     """
     planned = ablation(tmp_path, text, store)
     names = [name for name, _ in planned.changes]
     assert names[4:] == ["single.augmented", "single.short", "augmented.short", "single.augmented.short"]
+    (files,) = planned.document.config_maps.values()
+    variants = read_variants(files[VARIANTS_FILE], "here")
+    levels = {"single": "single", "augmented": "baseline", "short": "short"}
+    assert (variants["single.short"].levels, variants["single.short"].family) == (levels, "")
+    assert (variants["single"].family, variants["baseline"].levels["single"]) == ("strategy", "baseline")
+
+
+def test_a_fraction_says_what_it_cannot_tell_apart(tmp_path: Path, store: Store) -> None:
+    text = """
+    families:
+      strategy: {single: {training.three_stage.enabled: false}}
+      data: {augmented: {data.augmentation: true}, short: {data.max_text_length: 16}}
+      loss_weights: {counting: {training.loss_weights.classification: 5}}
+    design: {name: fractional-factorial, factors: [single, augmented, short, counting]}
+    """
+    planned = ablation(tmp_path, text, store)
+    assert planned.trials == 8 * 2
+    assert planned.notes[0].startswith("a fraction of resolution 4, 8 of 16 combinations")
+    assert "single.augmented = short.counting" in planned.notes[1]
 
 
 def test_the_command_writes_the_experiment_or_refuses(
