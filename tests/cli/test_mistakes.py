@@ -27,7 +27,7 @@ MISTAKES = {
     "seed that is no number": (["run", "--seed", "many"], "--seed: invalid int value: 'many'"),
     "misspelled mode": (["run", "--mode", "singel"], "--mode singel: no such choice; did you mean 'single'?"),
     "workers that are no number": (["run", "--workers", "0"], "--workers: '0' is not a whole number of at least 1"),
-    "study file that is not there": (["run", "--mode", "ablation"], "config/ablation_config.yaml: no such config file"),
+    "study file that is not there": (["run", "--mode", "ablation"], "config/ablation_config.yaml: no such study file"),
     "misspelled backend": (["run", "--backend", "locl"], "did you mean 'local'?"),
     "backend of later": (["run", "--backend", "kubeflow"], "use --backend local"),
     "misspelled preset": (["run", "--preset", "laptp"], "did you mean 'laptop'?"),
@@ -75,7 +75,7 @@ def test_several_mistakes_are_reported_together(capsys: pytest.CaptureFixture[st
 
 ORCHESTRATOR_MISTAKES = {
     "misspelled mode": (["--config", "c.yaml", "--mode", "ablatoin"], "did you mean 'ablation'?"),
-    "study file": (["--mode", "ablation", "--ablation-config", "a.yaml"], "a.yaml: no such config file"),
+    "study file": (["--mode", "ablation", "--ablation-config", "a.yaml"], "a.yaml: no such study file"),
     "unknown option": (["--config", "c.yaml", "--stroe", "x"], "did you mean '--store'?"),
 }
 
