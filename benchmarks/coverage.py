@@ -30,7 +30,7 @@ from scipy.special import ndtri, stdtrit
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the modules beside this one, also when it runs as a file
 
 from benchmarks.simulated_scores import BINARY, GAUSSIAN, Latent, binary, binary_pair, gaussian
-from benchmarks.simulated_studies import METRICS, STUDIES, VARIATIONS, Outcome, measure_studies
+from benchmarks.simulated_studies import BEYOND, METRICS, STUDIES, VARIATIONS, Outcome, measure_studies
 from receipt_counter.comparison.effects import LEVEL, Array, MeanSquares, estimate, mean_squares, mean_variance
 from receipt_counter.comparison.jackknife import image_contributions
 from receipt_counter.evaluation.bootstrap import ImageStatistics, Sums
@@ -224,7 +224,10 @@ def print_corpus(console: Console, studies: int, generator: np.random.Generator)
 
 
 def print_studies(console: Console, studies: int, generator: np.random.Generator) -> bool:
-    """Print the table of whole studies; whether ours covers and errs at most 5 % plus two standard errors."""
+    """Print the table of whole studies; whether ours covers and errs at most 5 % plus two standard errors.
+
+    Where seeds are not normal it need not: these rows are shown to be known.
+    """
     table = Table(
         title=f"Holm's correction over {VARIATIONS} variations x {METRICS} metrics, {studies} studies a setting",
         caption="in %: how often the intervals of the variation that is covered least hold its effect; how often "
@@ -234,13 +237,13 @@ def print_studies(console: Console, studies: int, generator: np.random.Generator
     for column in ("setting", *columns):
         table.add_column(column, justify="left" if column == "setting" else "right")
     bound, passed = 0.05 + 2 * (0.05 * 0.95 / studies) ** 0.5, True
-    for name, kind in STUDIES.items():
+    for name, kind in {**STUDIES, **BEYOND}.items():
         truth = kind.true_effects()
         for seeds in STUDY_SEEDS:
             found = measure_studies(kind, seeds, STUDY_IMAGES, studies, generator)
             ours, equal, moderated = (found[method] for method in ("ours", "equal weights", "moderated"))
             right = ours.coverage.min() >= WANTED and ours.error <= bound
-            passed &= right
+            passed &= right or name in BEYOND
             table.add_row(
                 name,
                 str(seeds),

@@ -33,12 +33,14 @@ class Normal:
         shares: of that variance: seeds, images, residual.
         spread: how many times the baseline's each variation's standard deviation of seeds is.
         scatter: standard deviation of the spread's logarithm, drawn anew in each study.
+        skew: 0, or the variations' seeds are lognormal, tailed downwards, and this is the logarithm's deviation.
         effects: {variation: its effect on each metric}.
     """
 
     shares: tuple[float, float, float]
     spread: tuple[float, ...] = SAME
     scatter: float = 0.0
+    skew: float = 0.0
     effects: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     def true_effects(self) -> Array:
@@ -56,9 +58,14 @@ class Normal:
             common, own = (generator.standard_normal((studies, shape[0], n, *shape[1:])) for n in (1, METRICS))
             return np.asarray(np.sqrt(CORRELATION) * common + np.sqrt(1 - CORRELATION) * own)
 
+        def skewed(normal: Array) -> Array:
+            tail = np.exp(self.skew**2)
+            return (np.sqrt(tail) - np.exp(self.skew * normal)) / np.sqrt(tail * (tail - 1)) if self.skew else normal
+
         def scores(variants: int, spread: Array) -> Array:
+            drawn = part(variants, seeds, 1)
             return np.asarray(
-                spread * seed * part(variants, seeds, 1)
+                spread * seed * (skewed(drawn) if variants > 1 else drawn)
                 + image * part(variants, 1, images)
                 + residual * part(variants, seeds, images)
             )
@@ -129,6 +136,11 @@ STUDIES: dict[str, Normal | RightOrWrong] = {
     "0/1, an ablation": RightOrWrong(
         0.15, (6.0, *SAME[1:]), shifts=(-6.0, 0.0, -1.5, -0.5, *(0.0,) * (VARIATIONS - 4))
     ),
+}
+BEYOND: dict[str, Normal | RightOrWrong] = {  # where t intervals end: 3 seeds do not show that they are skewed
+    "skewed": Normal(SEEDS_RULE, skew=0.8),
+    "skewed, one spreads 10 x": Normal(SEEDS_RULE, ONE_COLLAPSES, skew=0.8),
+    "skewed, an ablation": Normal(SEEDS_RULE, (10.0, 0.1, *SAME[2:]), skew=0.8, effects=FEW),
 }
 
 

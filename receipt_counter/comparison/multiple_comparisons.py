@@ -16,8 +16,10 @@ equal where seeds are many. That power must not depend on degrees of freedom, wh
 - Kropf and Läuter (2002), "Multiple tests for different sets of variables using a data-driven ordering of hypotheses".
 - Holm (1979), "A simple sequentially rejective multiple test procedure", which has weights already.
 
-Exact for normal differences between seeds. `benchmarks/coverage.py` shows what images and 0/1 scores change, and what
-the other way would do, variances moderated by those of the other variations: false findings in a third of the studies.
+Exact for normal differences between seeds. `benchmarks/coverage.py` shows what images and 0/1 scores change; what seeds
+do that are skewed and spread ten times as much in one variation (3 seeds: that variation's intervals cover 88 %, false
+findings come in 10 % of the studies, 5 % with equal weights); and what the other way would do, variances moderated by
+those of the other variations: false findings in a third of the studies though all is normal.
 """
 
 from __future__ import annotations
