@@ -13,7 +13,7 @@ def add_commands(commands: Subparsers) -> None:
         commands,
         "compare",
         compare,
-        help="say what a study found, with statistics; writes its analysis.json",
+        help="say what a study found, with statistics; writes its analysis.json and report.html",
         examples=["receipt-counter compare ablation", "receipt-counter compare experiments/studies/ablation-1a2b3c4d"],
     )
     parser.add_argument("study", metavar="STUDY", help="a study's directory, or the beginning of its name")
@@ -38,10 +38,8 @@ def compare(arguments: argparse.Namespace) -> int:
     console = Console(highlight=False, markup=False)
     for sentence in analysis["findings"]:
         console.print(f"- {sentence}")
-    written = [study / "analysis.json"]
-    if analysis["kind"] == "ablation":
-        written.append(write_study_report(study))
-    elif analysis["best_configurations"]["objective"]:
+    written = [study / "analysis.json", write_study_report(study)]
+    if analysis["kind"] == "hyperparameter" and analysis["best_configurations"]["objective"]:
         written.append(study / "best_config.yaml")
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True)

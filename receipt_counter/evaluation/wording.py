@@ -25,7 +25,7 @@ TITLES = {
     "model_gigabytes": "Model size",
 }
 
-_SHARES = (
+SHARES = (
     "classification_accuracy",
     "classification_precision",
     "classification_recall",
@@ -48,7 +48,7 @@ def spoken(name: str) -> str:
 
 def format_value(name: str, value: float) -> str:
     """A figure with its unit, in as many digits as mean something."""
-    if name in _SHARES:
+    if name in SHARES:
         return f"{100 * value:.1f} %"
     if name == "seconds_per_image":
         return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"

@@ -8,16 +8,15 @@ from typing import Any
 
 from receipt_counter.errors import UserError
 from receipt_counter.report import study_figures as figures
-from receipt_counter.report.page import Page, templates
+from receipt_counter.report.effect_cells import effect_cell
+from receipt_counter.report.page import Page, study_templates
+from receipt_counter.report.search_report import render_search_report
+from receipt_counter.report.seed_curves import Histories, read_histories, seed_curves
 from receipt_counter.storage.files import read_json, write_atomic
+from receipt_counter.storage.store import Store
 from receipt_counter.study.findings import detectable_sentence
+from receipt_counter.study.trials import cost_sentences
 
-_BADGES = {  # verdict: the style's tone, and what it says
-    "better": ("target", "▲ better"),
-    "worse": ("failed", "▼ worse"),
-    "undecided": ("unknown", "● undecided"),
-    "identical": ("unknown", "= identical"),
-}
 _COSTS = {"device_seconds": "Device time", "model_gigabytes": "Model size"}
 
 
@@ -37,23 +36,28 @@ def write_study_report(study_directory: Path, output: Path | None = None) -> Pat
     source = study_directory / "analysis.json"
     analysis = read_json(source)
     kind = analysis.get("kind") if isinstance(analysis, dict) else None
-    if kind != "ablation":
-        raise UserError(f"{source}: kind is {kind!r}: a report can be drawn of 'ablation'")
+    study = study_directory.resolve()
+    if kind == "ablation":
+        # a study lies in its store, with its runs
+        text = render_ablation_report(analysis, study.name, read_histories(analysis, Store(study.parent.parent).runs))
+    elif kind == "hyperparameter":
+        text = render_search_report(analysis, study.name)
+    else:
+        raise UserError(f"{source}: kind is {kind!r}: a report can be drawn of 'ablation' and 'hyperparameter'")
     path = output or study_directory / "report.html"
-    write_atomic(path, render_ablation_report(analysis, study_directory.resolve().name))
+    write_atomic(path, text)
     return path
 
 
-def render_ablation_report(analysis: Mapping[str, Any], name: str) -> str:
+def render_ablation_report(analysis: Mapping[str, Any], name: str, histories: Histories) -> str:
     """The report of an ablation as HTML text.
 
     Args:
         analysis: the content of analysis.json.
         name: the study's.
+        histories: {variant: {seed: what its run logged}}.
     """
-    environment = templates()
-    environment.filters["points"] = figures.points
-    environment.filters["family_title"] = figures.family_title
+    environment = study_templates()
     page, priority = Page(), list(analysis["priority_metrics"])
     metrics = list(analysis["baseline_metrics"])
     notice = detectable_sentence(analysis)
@@ -68,9 +72,11 @@ def render_ablation_report(analysis: Mapping[str, Any], name: str) -> str:
         forests=page.keep([figures.effect_forest(analysis, metric) for metric in priority]),
         ranked=page.keep([figures.tornado(analysis, priority[0]), figures.radar(analysis)]),
         bars=page.keep([figures.metric_bars(analysis, metric) for metric in metrics]),
+        learning=page.keep(list(seed_curves(analysis, histories))),
         slices=page.keep([figures.slice_heat_map(analysis, "classification_accuracy")]),
         interactions=_interactions(analysis),
         costs=page.keep([figures.cost_bars(analysis, key, text) for key, text in _COSTS.items()]),
+        spent=cost_sentences(analysis),
     )
 
 
@@ -82,18 +88,15 @@ def _rows(analysis: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
                 "name": name,
                 "changes": analysis["variations"][name]["changes"],
                 "seeds": analysis["variations"][name]["seeds"],
-                "effects": {metric: _cell(effect) for metric, effect in analysis["ablation_analysis"][name].items()},
+                "effects": {
+                    metric: effect_cell(effect) for metric, effect in analysis["ablation_analysis"][name].items()
+                },
                 "costs": {_COSTS[key]: _cost(analysis["variations"][name]["cost_ratio"][key]) for key in _COSTS},
             }
             for name in names
         ]
         for family, names in figures.families(analysis).items()
     }
-
-
-def _cell(effect: Mapping[str, Any]) -> dict[str, Any]:
-    tone, badge = _BADGES[figures.verdict_of(effect)]
-    return {**effect, "tone": tone, "badge": badge}
 
 
 def _cost(ratio: float | None) -> str:
@@ -112,7 +115,7 @@ def _interactions(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
             "metric": metric,
             "alone": [effects[name][metric]["effect"] for name in pair.split(".")],
             "together": effects[pair][metric]["effect"],
-            "beyond": _cell(effect),
+            "beyond": effect_cell(effect),
         }
         for pair, metrics in analysis["interactions"].items()
         for metric, effect in metrics.items()

@@ -47,7 +47,7 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str]) -
         priority: the metrics to look at first; Holm's correction is over variations x these.
 
     Returns:
-        The content of `analysis.json`; see docs/ARCHITECTURE.md.
+        The content of `analysis.json`; see docs/ANALYSIS.md.
 
     Raises:
         UserError: no baseline, or its runs did not finish.
@@ -66,6 +66,7 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str]) -
         "priority_metrics": list(priority),
         "seeds": sorted(baseline.runs),
         "baseline_metrics": _figures(baseline, metrics),
+        "baseline_runs": _run_ids(baseline, sorted(baseline.runs)),
         "ablation_analysis": {
             name: {metric: _effect(metric, effects[name, metric]) for metric in metrics} for name in compared
         },
@@ -146,7 +147,18 @@ def _described(pair: _Pair, baseline: VariantRuns) -> dict[str, Any]:
     for name, figure in {"device_seconds": _seconds, "model_gigabytes": _size}.items():
         mine, theirs = (np.mean([figure(v.runs[seed]) for seed in pair.seeds]) for v in (variation, baseline))
         costs[name] = float(mine / theirs) if theirs else None
-    return {"family": variation.family, "changes": variation.changes, "seeds": pair.seeds, "cost_ratio": costs}
+    return {
+        "family": variation.family,
+        "changes": variation.changes,
+        "seeds": pair.seeds,
+        "runs": _run_ids(variation, pair.seeds),
+        "cost_ratio": costs,
+    }
+
+
+def _run_ids(variant: VariantRuns, seeds: Sequence[int]) -> dict[str, str]:
+    """{seed: id of the run}."""
+    return {str(seed): variant.runs[seed].directory.name for seed in seeds}
 
 
 def _seconds(run: Run) -> float:

@@ -25,7 +25,10 @@ from receipt_counter.study.findings import ablation_findings
 from receipt_counter.study.runs import code_versions, dataset_of, finished_run, with_seed
 from receipt_counter.study.search_analysis import analyse_search, best_config
 from receipt_counter.study.settings import Objective, SearchParameter
+from receipt_counter.study.trials import cost, failures, read_trials
 from receipt_counter.study.variants import BASELINE, read_variants
+
+_AXES = ("variant", "seed")  # what an ablation's trials differ in
 
 
 def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
@@ -47,12 +50,14 @@ def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
     if CONFIG_FILE not in files:
         raise UserError(f"{study}: its ConfigMaps hold no {CONFIG_FILE}: only studies made by `plan` can be compared")
     ablation = VARIANTS_FILE in files
-    analysis = _ablation(document, store, progress) if ablation else _search(document, study)
+    analysis = _ablation(document, study, store, progress) if ablation else _search(document, study)
     write_json(study / "analysis.json", analysis)
     return analysis
 
 
-def _ablation(document: StudyDocument, store: Store, progress: Progress) -> dict[str, Any]:
+def _ablation(document: StudyDocument, study: Path, store: Store, progress: Progress) -> dict[str, Any]:
+    import pandas as pd
+
     files = study_files(document)
     (seeds,) = (axis.values for axis in search_space(document.experiment) if axis.name == "seed")
     config = base_config(files)
@@ -64,23 +69,28 @@ def _ablation(document: StudyDocument, store: Store, progress: Progress) -> dict
         if any(variant.name == BASELINE and variant.runs for variant in variants):
             break
     analysis = analyse_ablation(variants, _priority(document))
-    return {**analysis, "findings": ablation_findings(analysis)}
+    trials = read_trials(study)
+    if trials is None:  # the runs were made without this study
+        trials = pd.DataFrame(columns=["trial", "status", *_AXES])
+    ended = {
+        "failures": failures(trials, trials[list(_AXES)].astype(object)),
+        "cost": cost(trials, config.training.processes),
+    }
+    return {**analysis, **ended, "findings": ablation_findings(analysis)}
 
 
 def _search(document: StudyDocument, study: Path) -> dict[str, Any]:
-    import pandas as pd
-
-    table = study / "trials.csv"
-    if not table.exists():
-        raise UserError(f"{table}: no such file: no trial of this study has ended yet")
     parameters = [_searched(axis) for axis in search_space(document.experiment)]
+    trials = read_trials(study, tuple(parameter.key for parameter in parameters))
+    if trials is None:
+        raise UserError(f"{study / 'trials.csv'}: no such file: no trial of this study has ended yet")
     metric, *_ = priority = _priority(document)
-    trials = pd.read_csv(table, dtype={parameter.key: str for parameter in parameters})
-    analysis = analyse_search(trials, parameters, Objective(metric), priority)
+    config, objective = base_config(study_files(document)), Objective(metric, document.experiment.spec.objective.goal)
+    analysis = analyse_search(trials, parameters, objective, priority, devices=config.training.processes)
     best = analysis["best_configurations"].get("objective")
     if best:
         preset = document.experiment.metadata.annotations[PRESET_ANNOTATION]
-        text = best_config(base_config(study_files(document)), preset, best["parameters"])
+        text = best_config(config, preset, best["parameters"])
         write_atomic(study / "best_config.yaml", text)
     return analysis
 

@@ -181,7 +181,7 @@ class TestBest:
         assert found["findings"][0].startswith("No trial succeeded")
         assert "2 of 2 trials gave no figures: t0 (out of memory); t1 (out of memory)." in found["findings"]
         assert found["failures"]["counts"] == {"failed": 2}
-        assert found["failures"]["seconds"] == found["failures"]["seconds_by_status"]["failed"] == 20
+        assert found["cost"]["device_seconds"] == found["cost"]["by_status"]["failed"] == 20
 
     def test_no_trial_at_all(self) -> None:
         header = pd.DataFrame(columns=["trial", "status", *(parameter.key for parameter in SPACE)])
