@@ -1,10 +1,11 @@
-"""`receipt-counter report`: draw a run's report again."""
+"""`receipt-counter report`: draw the report of a run or of a study again."""
 
 from __future__ import annotations
 
 import argparse
 
 from receipt_counter.cli.parser import Subparsers, add_command, add_store_option
+from receipt_counter.errors import UserError
 
 
 def add_commands(commands: Subparsers) -> None:
@@ -13,17 +14,26 @@ def add_commands(commands: Subparsers) -> None:
         commands,
         "report",
         draw_report,
-        help="draw a run's report again",
-        examples=["receipt-counter report 3fa94c", "receipt-counter report experiments/runs/3fa94c1b22d0"],
+        help="draw the report of a run, or of a study that was compared, again",
+        examples=["receipt-counter report 3fa94c", "receipt-counter report ablation-1a2b3c4d"],
     )
-    parser.add_argument("run", metavar="RUN", help="run id or run directory")
+    parser.add_argument("name", metavar="NAME", help="a run or a study: its directory, or the beginning of its name")
     add_store_option(parser)
 
 
 def draw_report(arguments: argparse.Namespace) -> int:
-    """Write report.html into the run's directory and print its path."""
+    """Write report.html into the run's or the study's directory and print its path."""
     from receipt_counter.report.run_report import write_run_report
+    from receipt_counter.report.study_report import write_study_report
     from receipt_counter.storage.store import open_store
 
-    print(write_run_report(open_store(arguments.store).find_run(arguments.run)))
+    store = open_store(arguments.store)
+    try:
+        directory, write = store.find_run(arguments.name), write_run_report
+    except UserError as no_run:
+        try:
+            directory, write = store.find_study(arguments.name), write_study_report
+        except UserError as no_study:
+            raise UserError(f"{no_run.message}\n{no_study.message}") from None
+    print(write(directory))
     return 0

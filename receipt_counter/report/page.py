@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly import graph_objects as go
 from plotly.offline import get_plotlyjs
 
@@ -28,9 +28,14 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["title_of"] = title
+    environment.filters.update(title_of=title, breakable=_breakable)
     environment.globals["plotly"] = Markup(get_plotlyjs())
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """A dotted name that may be broken where a person would break it."""
+    return Markup(escape(name).replace(".", Markup(".<wbr>")).replace("_", Markup("_<wbr>")))
 
 
 def study_templates() -> Environment:

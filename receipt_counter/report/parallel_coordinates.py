@@ -58,7 +58,7 @@ def parallel_coordinates(analysis: Mapping[str, Any]) -> go.Figure:
     names = [*(label(key, keys) for key in keys), f"<b>{title(objective['metric']).replace(' ', '<br>', 1)}</b>"]
     _add_axes(drawn, axes, names)
     drawn.update_xaxes(visible=False, range=[-0.35, len(axes) - 0.45])
-    drawn.update_yaxes(visible=False, range=[-0.06, 1.3])
+    drawn.update_yaxes(visible=False, range=[-0.06, 1.24])
     return drawn.update_layout(showlegend=True, meta={"least_width": _AXIS_PIXELS * len(axes)}, hovermode="closest")
 
 

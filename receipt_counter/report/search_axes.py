@@ -43,11 +43,6 @@ def label(key: str, keys: Sequence[str]) -> str:
     return "".join(f"{html.escape(group)}<br>" for group in groups) + f"<b>{html.escape(parts[-1])}</b>"
 
 
-def short_trial(name: str) -> str:
-    """A trial's name without the experiment's: its number, or what Katib drew for it."""
-    return name.rpartition("-")[2]
-
-
 def metric_title(metric: str) -> str:
     """What a metric is called on an axis."""
     return f"{title(metric)}, less is better" if metric in MINIMISED else title(metric)

@@ -17,14 +17,12 @@ from receipt_counter.report.search_axes import (
     metric_axis,
     metric_title,
     parameter_axis,
-    short_trial,
 )
 from receipt_counter.report.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, figure, translucent
 from receipt_counter.study.search_findings import short_value
 from receipt_counter.study.trials import EARLY_STOPPED, FAILURES, SUCCEEDED
 
-_ROW_PIXELS = 40
-_LABELLED = 8  # more names than this would cover each other
+_ROW_PIXELS, _CELL_PIXELS = 40, 66
 _SIGNIFICANT = 0.05
 _JITTER = 0.22  # how far dots of one listed value are spread, of the way to the next
 _MEASURES = {"spearman": "rho", "eta_squared": "eta_squared"}  # kind of correlation: where its size stands
@@ -132,7 +130,7 @@ def importance_bars(analysis: Mapping[str, Any]) -> go.Figure:
     )
     drawn.add_vline(x=found["chance"], line={"color": ORANGE, "width": 2, "dash": "dash"})
     drawn.add_annotation(
-        x=found["chance"], y=1, yref="paper", yanchor="bottom", text="chance stays below", showarrow=False
+        x=found["chance"], y=1, yref="paper", yanchor="bottom", text=f"chance {found['chance']:.2f}", showarrow=False
     )
     drawn.update_xaxes(range=[0, 1.04 * max(*highs, *values, found["chance"])], nticks=6)
     drawn.update_xaxes(title_text="share of the objective's variation")
@@ -159,7 +157,7 @@ def sensitivity_curve(analysis: Mapping[str, Any], key: str) -> go.Figure:
     """
     metric, space = analysis["objective"]["metric"], analysis["search_space"][key]
     found, trials = analysis["parameter_sensitivity"][key], compared_trials(analysis)
-    drawn = figure(_sensitivity_title(key, found["spearman"]), height=260)
+    drawn = figure(key, height=270)
     if not trials:
         return drawn
     places = _spread(space, [trial["parameters"][key] for trial in trials])
@@ -178,15 +176,16 @@ def sensitivity_curve(analysis: Mapping[str, Any], key: str) -> go.Figure:
         tickvals=list(ticks), ticktext=list(map(html.escape, ticks.values())), showgrid=False, tickangle=0
     )
     margin = 0.5 / max(1, len(ticks) - 1) if "values" in space else 0.05
-    drawn.update_xaxes(range=[-margin, 1 + margin])
+    drawn.update_xaxes(range=[-margin, 1 + margin], title_text=_order_text(found["spearman"]))
     drawn.update_yaxes(title_text=metric_title(metric), **metric_axis(metric, [trial["value"] for trial in trials]))
     return drawn.update_layout(showlegend=False)
 
 
-def _sensitivity_title(key: str, spearman: Mapping[str, Any] | None) -> str:
+def _order_text(spearman: Mapping[str, Any] | None) -> str:
+    """Whether the objective rises or falls along the axis; nothing where values have no order."""
     if spearman is None or spearman["rho"] is None:
-        return key
-    return f"{key}: Spearman {spearman['rho']:+.2f}, p {spearman['p']:.2g}".replace("-", "−", 1)
+        return ""
+    return f"Spearman {spearman['rho']:+.2f}, p {spearman['p']:.2g}".replace("-", "−", 1)
 
 
 def _spread(space: Mapping[str, Any], values: Sequence[Any]) -> list[float]:
@@ -277,7 +276,10 @@ def correlation_heat_map(analysis: Mapping[str, Any]) -> go.Figure:
         clear = cell["p"] is not None and cell["p"] < _SIGNIFICANT
         drawn.add_annotation(x=x, y=y, text=f"<b>{text} *</b>" if clear else text, showarrow=False, font={"size": 11})
     names = [title(metric).replace(" ", "<br>", 1) for metric in metrics]
-    drawn.update_xaxes(tickvals=list(range(len(metrics))), ticktext=names, side="top", showgrid=False, tickangle=0)
+    drawn.update_layout(meta={"least_width": 120 + _CELL_PIXELS * len(metrics)})
+    drawn.update_xaxes(
+        tickvals=list(range(len(metrics))), ticktext=names, side="top", showgrid=False, tickangle=0, ticks=""
+    )
     return _parameter_rows(drawn, keys)
 
 
@@ -296,39 +298,43 @@ def _measured(cell: Mapping[str, Any]) -> str:
 
 
 def pareto_front(analysis: Mapping[str, Any], across: str, up: str) -> go.Figure:
-    """Trials by two priority metrics; those of the front over all priority metrics stand out.
+    """Trials by two priority metrics; those of the front over all priority metrics are numbered as there.
 
     Args:
         analysis: the content of analysis.json.
         across, up: the two metrics.
     """
-    front = {entry["trial"] for entry in analysis["pareto_front"]}
+    places = {entry["trial"]: str(place) for place, entry in enumerate(analysis["pareto_front"], 1)}
     trials = [t for t in compared_trials(analysis) if across in t["metrics"] and up in t["metrics"]]
     drawn = figure(f"{title(up)} and {spoken(across)}", height=340)
     if not trials:
         return drawn
-    sides = {
-        "the others": ([t for t in trials if t["trial"] not in front], translucent(GREY, 0.7), "circle"),
-        "best compromises": ([t for t in trials if t["trial"] in front], ORANGE, "diamond"),
+    others, front = ([t for t in trials if (t["trial"] in places) == within] for within in (False, True))
+    looks: dict[str, Any] = {
+        "mode": "markers+text",
+        "marker": {"color": ORANGE, "size": 19, "symbol": "diamond"},
+        "textfont": {"color": "#1c2129", "size": 11},  # on the marker, whatever the page's colours
     }
-    for name, (members, colour, symbol) in sides.items():
-        if members:
-            named = symbol == "diamond" and len(members) <= _LABELLED
-            drawn.add_scatter(
-                x=[trial["metrics"][across] for trial in members],
-                y=[trial["metrics"][up] for trial in members],
-                name=name,
-                mode="markers+text" if named else "markers",
-                text=[html.escape(short_trial(trial["trial"])) for trial in members],
-                textposition="top left",
-                marker={"color": colour, "size": 10 if symbol == "diamond" else 8, "symbol": symbol},
-                customdata=[
-                    f"{html.escape(trial['trial'])}: {format_value(across, trial['metrics'][across])} {spoken(across)},"
-                    f" {format_value(up, trial['metrics'][up])} {spoken(up)}"
-                    for trial in members
-                ],
-                hovertemplate="%{customdata}<extra></extra>",
-            )
+    _add_points(drawn, "the others", others, (across, up), mode="markers", marker={"color": GREY, "size": 8})
+    texts = [places[trial["trial"]] for trial in front]
+    _add_points(drawn, "best compromises", front, (across, up), text=texts, **looks)
     axes = {metric: metric_axis(metric, [trial["metrics"][metric] for trial in trials]) for metric in (across, up)}
     drawn.update_xaxes(title_text=metric_title(across), **axes[across])
     return drawn.update_yaxes(title_text=metric_title(up), **axes[up]).update_layout(showlegend=True)
+
+
+def _add_points(drawn: go.Figure, name: str, trials: Sequence[Trial], axes: tuple[str, str], **looks: Any) -> None:
+    if trials:
+        drawn.add_scatter(
+            x=[trial["metrics"][axes[0]] for trial in trials],
+            y=[trial["metrics"][axes[1]] for trial in trials],
+            name=name,
+            customdata=[
+                html.escape(f"{trial['trial']}: ")
+                + ", ".join(f"{format_value(axis, trial['metrics'][axis])} {spoken(axis)}" for axis in axes)
+                for trial in trials
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+            cliponaxis=False,
+            **looks,
+        )
