@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from receipt_counter.cli.parser import Subparsers, add_command, add_store_option
 from receipt_counter.errors import UserError
+
+if TYPE_CHECKING:
+    from receipt_counter.storage.store import Store
 
 
 def add_commands(commands: Subparsers) -> None:
@@ -23,17 +28,22 @@ def add_commands(commands: Subparsers) -> None:
 
 def draw_report(arguments: argparse.Namespace) -> int:
     """Write report.html into the run's or the study's directory and print its path."""
-    from receipt_counter.report.run_report import write_run_report
-    from receipt_counter.report.study_report import write_study_report
     from receipt_counter.storage.store import open_store
 
-    store = open_store(arguments.store)
+    print(_draw(open_store(arguments.store), arguments.name))
+    return 0
+
+
+def _draw(store: Store, name: str) -> Path:
+    from receipt_counter.report.run_report import write_run_report
+    from receipt_counter.report.study_report import write_study_report
+
     try:
-        directory, write = store.find_run(arguments.name), write_run_report
+        run = store.find_run(name)
     except UserError as no_run:
         try:
-            directory, write = store.find_study(arguments.name), write_study_report
+            study = store.find_study(name)
         except UserError as no_study:
             raise UserError(f"{no_run.message}\n{no_study.message}") from None
-    print(write(directory))
-    return 0
+        return write_study_report(study)
+    return write_run_report(run)

@@ -118,4 +118,4 @@ def cost_sentences(analysis: Mapping[str, Any]) -> list[str]:
 def hours(seconds: float) -> str:
     """Seconds as hours, in as many digits as mean something: "0.0042", "1.3", "212"."""
     value = seconds / _HOUR
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

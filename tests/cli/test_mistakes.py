@@ -45,6 +45,7 @@ MISTAKES = {
     "predict without a photo": (["predict", "--model", "x"], "IMAGE"),
     "predict with an unknown run": (["predict", "--model", "nowhere", "photo.jpg"], "nowhere: no run"),
     "report of an unknown run": (["report", "nowhere"], "nowhere: no run"),
+    "report of an unknown study": (["report", "nowhere"], "nowhere: no study"),
 }
 
 

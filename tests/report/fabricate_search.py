@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from receipt_counter.study.findings import ablation_findings
 from receipt_counter.study.search_analysis import analyse_search
 from receipt_counter.study.settings import Objective, SearchParameter
-from tests.report.fabricate_study import METRICS, PRIORITY, effect_of
+from tests.report.fabricate_study import LOG, METRICS, PRIORITY, effect_of, run_id
 
 RATE = SearchParameter("training.learning_rate", (), 0.001, 0.1, None, log=True)
 START = SearchParameter("training.three_stage.stage2.start_epoch", (2, 3, 6))
@@ -20,7 +21,6 @@ HIDDEN = SearchParameter("model.classifier.hidden", ((64,), (128, 64)))
 AUGMENTATION = SearchParameter("data.augmentation", (True, False))
 SPACE = (RATE, START, WEIGHT, NORM, HIDDEN, AUGMENTATION)
 TRIALS, STOPPED, FAILED = 24, (9, 15, 16), (5,)
-LOG = ["Traceback (most recent call last):", "RuntimeError: out of <memory>: 2.0 GiB wanted"]
 
 
 def fabricate_rows() -> list[dict[str, Any]]:
@@ -51,10 +51,11 @@ def fabricate_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def fabricate_search(**settings: Any) -> dict[str, Any]:
-    """The content of an analysis.json; the settings are those of `analyse_search`."""
+@functools.cache
+def fabricate_search(resamples: int = 2) -> dict[str, Any]:
+    """The content of an analysis.json, computed once: not to be changed."""
     objective = Objective("classification_accuracy", goal=0.92)
-    return analyse_search(fabricate_rows(), SPACE, objective, PRIORITY, **{"resamples": 4, **settings})
+    return analyse_search(fabricate_rows(), SPACE, objective, PRIORITY, resamples=resamples)
 
 
 def fabricate_confirmation() -> dict[str, Any]:
@@ -71,14 +72,14 @@ def fabricate_confirmation() -> dict[str, Any]:
             metric: {"mean": mean, "seeds": {str(seed): mean for seed in seeds}}
             for metric, mean in zip(METRICS, (0.87, 0.85, 0.88, 0.86), strict=True)
         },
-        "baseline_runs": {str(seed): f"ba5e{seed:08}" for seed in seeds},
+        "baseline_runs": {str(seed): run_id("baseline", seed) for seed in seeds},
         "ablation_analysis": {"winner": effects},
         "variations": {
             "winner": {
                 "family": "search",
                 "changes": changes,
                 "seeds": seeds,
-                "runs": {str(seed): f"babe{seed:08}" for seed in seeds},
+                "runs": {str(seed): run_id("winner", seed) for seed in seeds},
                 "cost_ratio": {"device_seconds": 1.1, "model_gigabytes": 1.0},
             }
         },

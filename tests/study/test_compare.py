@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
+from markupsafe import escape
 
 from receipt_counter.cli.main import main
 from receipt_counter.config.loading import resolve
 from receipt_counter.storage.files import read_json
+from receipt_counter.study.schema import analysis_schema
 from tests.support import SMALL, write_squares
 
 FEW = ("training.epochs=1", "training.three_stage.enabled=false")
@@ -23,6 +26,7 @@ SEARCH = """
 seeds: [1]
 budget: {trials: 3}
 algorithm: {name: random}
+objective: {goal: 0.99}
 parameters: {training.learning_rate: {min: 1e-4, max: 1e-2, log: true}, data.batch_size: {values: [4, 8]}}
 """
 
@@ -62,7 +66,16 @@ def test_an_ablation_from_its_file_to_its_findings(base: list[str], tmp_path: Pa
     assert len(runs) == 6
     assert baseline["seeds"]["1"] in [run["splits"]["analysis"]["classification_accuracy"] for run in runs]
     assert any("2 seeds detect differences above" in sentence for sentence in analysis["findings"])
-    assert "no_counting" in (found / "report.html").read_text()
+    Draft202012Validator(analysis_schema()).validate(analysis)
+    named = [analysis["baseline_runs"], *(found["runs"] for found in analysis["variations"].values())]
+    assert {(seed, run) for by_seed in named for seed, run in by_seed.items()} == {
+        (str(run["seed"]), run["run_id"]) for run in runs
+    }
+    assert analysis["failures"] == {"trials": [], "counts": {"succeeded": 6}}
+    assert analysis["cost"]["device_seconds"] > 0
+    page = (found / "report.html").read_text()
+    assert "no_counting" in page
+    assert "Data: counting accuracy</h3>" in page  # its learning curves
 
 
 @pytest.mark.timeout(300)
@@ -76,6 +89,25 @@ def test_a_searchs_best_config_is_taken_as_it_is(base: list[str], tmp_path: Path
     assert resolved.config.training.learning_rate == pytest.approx(best["training.learning_rate"])
     assert resolved.config.data.image_size == 64
     assert json.dumps(analysis, allow_nan=False)
+    Draft202012Validator(analysis_schema()).validate(analysis)
+    assert analysis["objective"]["goal"] == 0.99
+    assert "The goal of 99.0 % is not reached." in (found / "report.html").read_text()
+
+
+@pytest.mark.timeout(300)
+def test_trials_that_fail_are_told_with_their_last_lines(base: list[str], tmp_path: Path) -> None:
+    diverging = SEARCH.replace("{min: 1e-4, max: 1e-2, log: true}", "{values: [0.001, 1e30]}")
+    text = diverging.replace("{trials: 3}", "{trials: 4, failed_trials: 4}").replace("random", "grid")
+    found = run_study("hyperparameter", text, base, tmp_path)
+    analysis = read_json(found / "analysis.json")
+    Draft202012Validator(analysis_schema()).validate(analysis)
+    assert [trial["parameters"]["training.learning_rate"] for trial in analysis["failures"]["trials"]] == [1e30, 1e30]
+    assert all(trial["log"] for trial in analysis["failures"]["trials"])
+    last = analysis["failures"]["trials"][0]["log"][-1]
+    assert str(escape(last)) in (found / "report.html").read_text()
+    (found / "report.html").unlink()
+    assert main(["report", found.name, "--store", str(tmp_path / "store")]) == 0
+    assert str(escape(last)) in (found / "report.html").read_text()
 
 
 def test_an_unknown_study_is_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
