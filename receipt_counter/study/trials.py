@@ -104,11 +104,10 @@ def cost_sentences(analysis: Mapping[str, Any]) -> list[str]:
     spent, counts = analysis["cost"], analysis["failures"]["counts"]
     if not counts:
         return []
-    parts = [
-        f"{hours(spent['by_status'][status])} for {count} {_SAID.get(status, status)}"
-        for status, count in counts.items()
-    ]
-    said = [f"The study spent {hours(spent['device_seconds'])} device-hours on its trials: {', '.join(parts)}."]
+    ended = {status: f"{count} {_SAID.get(status, status)}" for status, count in counts.items()}
+    parts = ", ".join(f"{hours(spent['by_status'][status])} for {text}" for status, text in ended.items())
+    what = f"its trials: {parts}" if len(ended) > 1 else f"its trials, {next(iter(ended.values()))}"
+    said = [f"The study spent {hours(spent['device_seconds'])} device-hours on {what}."]
     if spent["saved_by_early_stopping"] is not None:
         saved = hours(spent["saved_by_early_stopping"])
         said.append(f"Early stopping saved about {saved} device-hours, had the stopped trials taken the usual time.")

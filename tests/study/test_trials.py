@@ -82,6 +82,10 @@ def test_a_cost_is_told_in_sentences():
         " failed.",
         "Early stopping saved about 2 device-hours, had the stopped trials taken the usual time.",
     ]
+    whole = trials[:1]
+    assert cost_sentences({"cost": cost(whole, 2), "failures": failures(whole, whole[[]])}) == [
+        "The study spent 3 device-hours on its trials, 1 that succeeded."
+    ]
     assert cost_sentences({"cost": cost(trials[:0], 2), "failures": {"trials": [], "counts": {}}}) == []
 
 
