@@ -21,6 +21,9 @@ TITLES = {
     "generation_rouge2_f": "ROUGE-2",
     "generation_rougeL_f": "ROUGE-L",
     "generation_perplexity": "Perplexity",
+    "val_total_loss": "Loss on val",
+    "val_cls_loss": "Counting loss on val",
+    "val_lm_loss": "Answer loss on val",
     "seconds_per_image": "Time per image",
     "model_gigabytes": "Model size",
 }

@@ -24,6 +24,7 @@ from receipt_counter.study.trials import EARLY_STOPPED, FAILURES, SUCCEEDED
 
 _ROW_PIXELS, _CELL_PIXELS = 40, 66
 _SIGNIFICANT = 0.05
+_FOOT = 0.08  # share of the axis below what failed
 _JITTER = 0.22  # how far dots of one listed value are spread, of the way to the next
 _MEASURES = {"spearman": "rho", "eta_squared": "eta_squared"}  # kind of correlation: where its size stands
 _AIR = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}  # between names and bars
@@ -42,7 +43,6 @@ def optimization_history(analysis: Mapping[str, Any]) -> go.Figure:
     if not shown:
         return drawn
     axis = metric_axis(metric, [*shown, *([goal] if goal is not None else [])])
-    bottom = axis["range"][0]
     best = [(number, trial["best"]) for number, trial in history if trial["best"] is not None]
     if best:
         drawn.add_scatter(
@@ -58,7 +58,10 @@ def optimization_history(analysis: Mapping[str, Any]) -> go.Figure:
         members = [(number, t) for number, t in history if t["status"] == status and t["value"] is not None]
         _add_trials(drawn, members, [t["value"] for _, t in members], metric, name, colour, symbol)
     failed = [(number, trial) for number, trial in history if trial["status"] in FAILURES]
-    _add_trials(drawn, failed, [bottom] * len(failed), metric, "failed", RED, "x-thin-open")
+    if failed:  # below all that has a value
+        low, high = axis["range"]
+        axis["range"] = [low - _FOOT * (high - low), high]
+        _add_trials(drawn, failed, [low] * len(failed), metric, "failed", RED, "x-thin-open")
     if goal is not None:
         drawn.add_hline(y=goal, line={"color": GREEN, "width": 1.5, "dash": "dash"})
         drawn.add_annotation(x=1, xref="paper", y=goal, text="goal", showarrow=False, xanchor="right", yanchor="bottom")
@@ -287,7 +290,8 @@ def _cell(cell: Mapping[str, Any]) -> str:
     size = cell[_MEASURES[cell["kind"]]]
     if size is None:
         return "–"
-    return f"{size:+.2f}".replace("-", "−") if cell["kind"] == "spearman" else f"η² {size:.2f}"
+    # "z": what rounds to nothing has no minus
+    return f"{size:+z.2f}".replace("-", "−") if cell["kind"] == "spearman" else f"η² {size:.2f}"
 
 
 def _measured(cell: Mapping[str, Any]) -> str:

@@ -56,8 +56,6 @@ def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
 
 
 def _ablation(document: StudyDocument, study: Path, store: Store, progress: Progress) -> dict[str, Any]:
-    import pandas as pd
-
     files = study_files(document)
     (seeds,) = (axis.values for axis in search_space(document.experiment) if axis.name == "seed")
     config = base_config(files)
@@ -69,14 +67,17 @@ def _ablation(document: StudyDocument, study: Path, store: Store, progress: Prog
         if any(variant.name == BASELINE and variant.runs for variant in variants):
             break
     analysis = analyse_ablation(variants, _priority(document))
+    return {**analysis, **_ended(study, config.training.processes), "findings": ablation_findings(analysis)}
+
+
+def _ended(study: Path, devices: int) -> dict[str, Any]:
+    """What became of an ablation's trials; its runs may have been made without it, and then it has none."""
+    import pandas as pd
+
     trials = read_trials(study)
-    if trials is None:  # the runs were made without this study
+    if trials is None:
         trials = pd.DataFrame(columns=["trial", "status", *_AXES])
-    ended = {
-        "failures": failures(trials, trials[list(_AXES)].astype(object)),
-        "cost": cost(trials, config.training.processes),
-    }
-    return {**analysis, **ended, "findings": ablation_findings(analysis)}
+    return {"failures": failures(trials, trials[list(_AXES)].astype(object)), "cost": cost(trials, devices)}
 
 
 def _search(document: StudyDocument, study: Path) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def test_the_history_shows_every_trial_as_it_ended(analysis):
         "failed": len(FAILED),
     }
     assert list(drawn["failed"].x) == [number + 1 for number in FAILED]
+    assert max(drawn["failed"].y) < min(drawn["succeeded"].y)
     assert list(drawn["best so far"].y) == sorted(drawn["best so far"].y)
     assert drawn["best so far"].y[-1] == analysis["best_configurations"]["objective"]["value"]
     assert len({trace.marker.symbol for name, trace in drawn.items() if name != "best so far"}) == 3
@@ -152,6 +153,23 @@ def test_the_heat_map_tells_numbers_from_categories(analysis):
     assert "η²" not in texts[keys.index(RATE.key), 0]
     weight = analysis["parameter_correlations"]["training.loss_weights.language"]["generation_bleu"]
     assert texts[2, 1] == f"<b>{weight['rho']:+.2f} *</b>"
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        pytest.param({"rho": 0.251, "p": 0.2}, "+0.25", id="rising"),
+        pytest.param({"rho": -0.251, "p": 0.2}, "−0.25", id="falling has a true minus"),
+        pytest.param({"rho": -0.001, "p": 0.9}, "+0.00", id="nothing has no minus"),
+        pytest.param({"rho": -0.9, "p": 0.01}, "<b>−0.90 *</b>", id="clear"),
+        pytest.param({"rho": None, "p": None}, "–", id="unknown"),
+    ],
+)
+def test_the_cells_of_the_heat_map(analysis, cell, text):
+    known = {"kind": "spearman", "rho": 1.0, "p": 0.2, "n": 9}
+    correlations = {RATE.key: {METRICS[0]: known, METRICS[1]: {**known, **cell}}}
+    drawn = figures.correlation_heat_map({**analysis, "parameter_correlations": correlations})
+    assert drawn.layout.annotations[1].text == text
 
 
 def test_the_front_is_numbered_as_in_its_table(analysis):

@@ -147,7 +147,7 @@ class TestBest:
         assert found["best_configurations"]["objective"]["trial"] == "t-06"
         assert found["optimization_history"][3]["best"] == rows[3][LOSS]
         assert found["pareto_front"][0]["trial"] == "t-06"
-        assert found["findings"][0].startswith("Best: trial t-06 reaches 1.000 val_total_loss with ")
+        assert found["findings"][0].startswith("Best: trial t-06 reaches 1.000 loss on val with ")
         assert "The goal of 0.500 is not reached." in found["findings"]
 
     def test_direction_is_told_of_what_matters(self) -> None:
