@@ -13,7 +13,7 @@ def add_commands(commands: Subparsers) -> None:
         commands,
         "compare",
         compare,
-        help="say what a study found, with statistics; writes its analysis.json",
+        help="say what a study found, with statistics; writes its analysis.json and report.html",
         examples=["receipt-counter compare ablation", "receipt-counter compare experiments/studies/ablation-1a2b3c4d"],
     )
     parser.add_argument("study", metavar="STUDY", help="a study's directory, or the beginning of its name")
@@ -27,22 +27,24 @@ def compare(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from receipt_counter.progress import open_progress
-    from receipt_counter.report.study_report import write_study_report
     from receipt_counter.storage.store import open_store
-    from receipt_counter.study.compare import compare as compare_study
+    from receipt_counter.study_steps import compare as compare_study
 
     store = open_store(arguments.store)
     study = store.find_study(arguments.study)
     with closing(open_progress()) as progress:
-        analysis = compare_study(study, store, progress)
+        found = compare_study(study, store, progress)
     console = Console(highlight=False, markup=False)
-    for sentence in analysis["findings"]:
+    for sentence in found.analysis["findings"]:
         console.print(f"- {sentence}")
-    written = [study / "analysis.json"]
-    if analysis["kind"] == "ablation":
-        written.append(write_study_report(study))
-    elif analysis["best_configurations"]["objective"]:
-        written.append(study / "best_config.yaml")
+    written = [study / "analysis.json", found.report]
+    if found.confirmation:
+        written += [study / "best_config.yaml", study / "confirmation.yaml"]
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True)
+    if found.confirmation and found.chosen is None:
+        console.print("\nconfirm the winner with other seeds on the test split, then compare again:")
+        console.print(f"receipt-counter sweep {study / 'confirmation.yaml'}", soft_wrap=True)
+    elif found.chosen is not None:
+        console.print(f"\npublish it: receipt-counter promote {found.chosen.name}", soft_wrap=True)
     return 0

@@ -1,10 +1,16 @@
-"""`receipt-counter report`: draw a run's report again."""
+"""`receipt-counter report`: draw the report of a run or of a study again."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from receipt_counter.cli.parser import Subparsers, add_command, add_store_option
+from receipt_counter.errors import UserError
+
+if TYPE_CHECKING:
+    from receipt_counter.storage.store import Store
 
 
 def add_commands(commands: Subparsers) -> None:
@@ -13,17 +19,31 @@ def add_commands(commands: Subparsers) -> None:
         commands,
         "report",
         draw_report,
-        help="draw a run's report again",
-        examples=["receipt-counter report 3fa94c", "receipt-counter report experiments/runs/3fa94c1b22d0"],
+        help="draw the report of a run, or of a study that was compared, again",
+        examples=["receipt-counter report 3fa94c", "receipt-counter report ablation-1a2b3c4d"],
     )
-    parser.add_argument("run", metavar="RUN", help="run id or run directory")
+    parser.add_argument("name", metavar="NAME", help="a run or a study: its directory, or the beginning of its name")
     add_store_option(parser)
 
 
 def draw_report(arguments: argparse.Namespace) -> int:
-    """Write report.html into the run's directory and print its path."""
-    from receipt_counter.report.run_report import write_run_report
+    """Write report.html into the run's or the study's directory and print its path."""
     from receipt_counter.storage.store import open_store
 
-    print(write_run_report(open_store(arguments.store).find_run(arguments.run)))
+    print(_draw(open_store(arguments.store), arguments.name))
     return 0
+
+
+def _draw(store: Store, name: str) -> Path:
+    from receipt_counter.report.run_report import write_run_report
+    from receipt_counter.report.study_report import write_study_report
+
+    try:
+        run = store.find_run(name)
+    except UserError as no_run:
+        try:
+            study = store.find_study(name)
+        except UserError as no_study:
+            raise UserError(f"{no_run.message}\n{no_study.message}") from None
+        return write_study_report(study)
+    return write_run_report(run)

@@ -21,11 +21,14 @@ TITLES = {
     "generation_rouge2_f": "ROUGE-2",
     "generation_rougeL_f": "ROUGE-L",
     "generation_perplexity": "Perplexity",
+    "val_total_loss": "Loss on val",
+    "val_cls_loss": "Counting loss on val",
+    "val_lm_loss": "Answer loss on val",
     "seconds_per_image": "Time per image",
     "model_gigabytes": "Model size",
 }
 
-_SHARES = (
+SHARES = (
     "classification_accuracy",
     "classification_precision",
     "classification_recall",
@@ -48,7 +51,7 @@ def spoken(name: str) -> str:
 
 def format_value(name: str, value: float) -> str:
     """A figure with its unit, in as many digits as mean something."""
-    if name in _SHARES:
+    if name in SHARES:
         return f"{100 * value:.1f} %"
     if name == "seconds_per_image":
         return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly import graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from receipt_counter.evaluation.wording import title
+from receipt_counter.report.study_figures import family_title, points
+from receipt_counter.study.search_findings import short_value
 
-_LEGEND_ROOM = 36  # pixels above a figure whose title has gone
+_LEGEND_ROOM, _LEAST_ROOM = 36, 10  # pixels above a figure whose title has gone
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -26,8 +28,20 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["title_of"] = title
+    environment.filters.update(title_of=title, breakable=_breakable)
     environment.globals["plotly"] = Markup(get_plotlyjs())
+    return environment
+
+
+def _breakable(name: str) -> Markup:
+    """A dotted name that may be broken where a person would break it."""
+    return Markup(escape(name).replace(".", Markup(".<wbr>")).replace("_", Markup("_<wbr>")))
+
+
+def study_templates() -> Environment:
+    """The templates of the pages of studies."""
+    environment = templates()
+    environment.filters.update(points=points, family_title=family_title, short_value=short_value)
     return environment
 
 
@@ -41,7 +55,7 @@ class Page:
         """Take figures up, leaving out empty ones.
 
         Returns:
-            For each, its number, title and height: the title is the page's to show, as a heading.
+            For each, its number, title, height and least width: the title is the page's to show, as a heading.
         """
         kept = []
         for one in drawn:
@@ -49,8 +63,10 @@ class Page:
                 continue
             name = one.layout.title.text
             one.layout.title.text = None
-            one.layout.margin.t = _LEGEND_ROOM if len(one.data) > 1 and one.layout.showlegend is not False else 10
-            kept.append({"number": len(self._figures), "title": name, "height": one.layout.height})
+            legend = len(one.data) > 1 and one.layout.showlegend is not False
+            one.layout.margin.t = _LEGEND_ROOM if legend else max(_LEAST_ROOM, one.layout.margin.t or 0)
+            least = (one.layout.meta or {}).get("least_width", 0)
+            kept.append({"number": len(self._figures), "title": name, "height": one.layout.height, "least": least})
             self._figures.append(one)
         return kept
 

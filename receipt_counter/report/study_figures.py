@@ -74,7 +74,9 @@ def effect_forest(analysis: Mapping[str, Any], metric: str) -> go.Figure:
         )
     drawn.add_vline(x=0, line={"color": GREY, "width": 1})
     drawn.update_layout(showlegend=True)
-    drawn.update_xaxes(title_text="points beside the baseline", range=[-_POINTS * limit, _POINTS * limit], nticks=7)
+    drawn.update_xaxes(
+        title_text="points beside the baseline", range=[-_POINTS * limit, _POINTS * limit], nticks=6, tickangle=0
+    )
     return drawn.update_yaxes(
         tickvals=list(range(len(ticks))), ticktext=ticks, range=[len(ticks) - 0.4, -0.6], showgrid=False, **_TICKS
     )
@@ -223,9 +225,11 @@ def _signed_bars(
         hovertemplate="%{customdata}: %{text}<extra></extra>",
     )
     low, high = min(0, *values), max(0, *values)
-    air = 0.24 * (high - low or 1)  # for the numbers at the bars' ends
+    air = 0.34 * (high - low or 1)  # for the numbers at the bars' ends
     drawn.add_vline(x=0, line={"color": GREY, "width": 1})
-    drawn.update_layout(showlegend=False).update_xaxes(range=[low - air, high + air], title_text=unit, nticks=6)
+    drawn.update_layout(showlegend=False).update_xaxes(
+        range=[low - air, high + air], title_text=unit, nticks=6, tickangle=0
+    )
     return _named_rows(drawn, rows)
 
 
@@ -268,7 +272,7 @@ def metric_bars(analysis: Mapping[str, Any], metric: str) -> go.Figure:
         customdata=list(zip(map(html.escape, names), lows, highs, strict=True)),
         hovertemplate="%{customdata[0]}: %{x:.1%} (%{customdata[1]:.1%} to %{customdata[2]:.1%})<extra></extra>",
     )
-    drawn.update_xaxes(range=[0, 1.03], tickformat=".0%", nticks=6)
+    drawn.update_xaxes(range=[0, 1.03], tickformat=".0%", nticks=4, tickangle=0)
     return _named_rows(drawn, names)
 
 

@@ -8,16 +8,15 @@ from typing import Any
 
 from receipt_counter.errors import UserError
 from receipt_counter.report import study_figures as figures
-from receipt_counter.report.page import Page, templates
+from receipt_counter.report.effect_cells import effect_cell
+from receipt_counter.report.page import Page, study_templates
+from receipt_counter.report.search_report import render_search_report
+from receipt_counter.report.seed_curves import Histories, read_histories, seed_curves
 from receipt_counter.storage.files import read_json, write_atomic
+from receipt_counter.storage.store import Store
 from receipt_counter.study.findings import detectable_sentence
+from receipt_counter.study.trials import cost_sentences
 
-_BADGES = {  # verdict: the style's tone, and what it says
-    "better": ("target", "▲ better"),
-    "worse": ("failed", "▼ worse"),
-    "undecided": ("unknown", "● undecided"),
-    "identical": ("unknown", "= identical"),
-}
 _EFFECTS = {"averaged over the other factors": "main_effects", "beyond the sum of both": "interactions"}
 _COSTS = {"device_seconds": "Device time", "model_gigabytes": "Model size"}
 
@@ -38,23 +37,28 @@ def write_study_report(study_directory: Path, output: Path | None = None) -> Pat
     source = study_directory / "analysis.json"
     analysis = read_json(source)
     kind = analysis.get("kind") if isinstance(analysis, dict) else None
-    if kind != "ablation":
-        raise UserError(f"{source}: kind is {kind!r}: a report can be drawn of 'ablation'")
+    study = study_directory.resolve()
+    if kind == "ablation":
+        # a study lies in its store, with its runs
+        text = render_ablation_report(analysis, study.name, read_histories(analysis, Store(study.parent.parent).runs))
+    elif kind == "hyperparameter":
+        text = render_search_report(analysis, study.name)
+    else:
+        raise UserError(f"{source}: kind is {kind!r}: a report can be drawn of 'ablation' and 'hyperparameter'")
     path = output or study_directory / "report.html"
-    write_atomic(path, render_ablation_report(analysis, study_directory.resolve().name))
+    write_atomic(path, text)
     return path
 
 
-def render_ablation_report(analysis: Mapping[str, Any], name: str) -> str:
+def render_ablation_report(analysis: Mapping[str, Any], name: str, histories: Histories) -> str:
     """The report of an ablation as HTML text.
 
     Args:
         analysis: the content of analysis.json.
         name: the study's.
+        histories: {variant: {seed: what its run logged}}.
     """
-    environment = templates()
-    environment.filters["points"] = figures.points
-    environment.filters["family_title"] = figures.family_title
+    environment = study_templates()
     page, priority = Page(), list(analysis["priority_metrics"])
     metrics = list(analysis["baseline_metrics"])
     notice = detectable_sentence(analysis)
@@ -69,10 +73,12 @@ def render_ablation_report(analysis: Mapping[str, Any], name: str) -> str:
         forests=page.keep([figures.effect_forest(analysis, metric) for metric in priority]),
         ranked=page.keep([figures.tornado(analysis, priority[0]), figures.radar(analysis)]),
         bars=page.keep([figures.metric_bars(analysis, metric) for metric in metrics]),
+        learning=page.keep(list(seed_curves(analysis, histories))),
         slices=page.keep([figures.slice_heat_map(analysis, "classification_accuracy")]),
         factorial=_factorial(analysis),
         path=_path(analysis),
         costs=page.keep([figures.cost_bars(analysis, key, text) for key, text in _COSTS.items()]),
+        spent=cost_sentences(analysis),
     )
 
 
@@ -84,18 +90,15 @@ def _rows(analysis: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
                 "name": name,
                 "changes": analysis["variations"][name]["changes"],
                 "seeds": analysis["variations"][name]["seeds"],
-                "effects": {metric: _cell(effect) for metric, effect in analysis["ablation_analysis"][name].items()},
+                "effects": {
+                    metric: effect_cell(effect) for metric, effect in analysis["ablation_analysis"][name].items()
+                },
                 "costs": {_COSTS[key]: _cost(analysis["variations"][name]["cost_ratio"][key]) for key in _COSTS},
             }
             for name in names
         ]
         for family, names in figures.families(analysis).items()
     }
-
-
-def _cell(effect: Mapping[str, Any]) -> dict[str, Any]:
-    tone, badge = _BADGES[figures.verdict_of(effect)]
-    return {**effect, "tone": tone, "badge": badge}
 
 
 def _cost(cost: Mapping[str, float | None] | float | None) -> dict[str, str]:
@@ -117,7 +120,7 @@ def _factorial(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": " and ".join(entry["levels"].values()),
             "kind": kind,
             "aliases": [alias.removeprefix("-") for alias in entry["aliases"]],
-            "effects": {metric: _cell(effect) for metric, effect in entry["effects"].items()},
+            "effects": {metric: effect_cell(effect) for metric, effect in entry["effects"].items()},
         }
         for kind, part in _EFFECTS.items()
         for entry in analysis.get("factorial", {}).get(part, {}).values()
@@ -127,6 +130,6 @@ def _factorial(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _path(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of an ablation path, a step each."""
     return [
-        {**step, **{side: {m: _cell(e) for m, e in step[side].items()} for side in ("effect", "cumulative")}}
+        {**step, **{side: {m: effect_cell(e) for m, e in step[side].items()} for side in ("effect", "cumulative")}}
         for step in analysis.get("path", [])
     ]

@@ -54,7 +54,7 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str], s
         split: that the runs were judged on.
 
     Returns:
-        The content of `analysis.json`; see docs/ARCHITECTURE.md.
+        The content of `analysis.json`; see docs/ANALYSIS.md.
 
     Raises:
         UserError: no baseline, or its runs did not finish.
@@ -74,6 +74,7 @@ def analyse_ablation(variants: Sequence[VariantRuns], priority: Sequence[str], s
         "priority_metrics": list(priority),
         "seeds": sorted(baseline.runs),
         "baseline_metrics": _figures(baseline, metrics, split),
+        "baseline_runs": _run_ids(baseline, sorted(baseline.runs)),
         "ablation_analysis": {
             name: {metric: effect_entry(metric, effects[name, metric]) for metric in metrics} for name in compared
         },
@@ -166,7 +167,18 @@ def _described(pair: _Pair, baseline: VariantRuns) -> dict[str, Any]:
         else None,
         "model_gigabytes": float(size / base_size) if base_size else None,  # depends on no seed: exact
     }
-    return {"family": variation.family, "changes": variation.changes, "seeds": pair.seeds, "cost_ratio": costs}
+    return {
+        "family": variation.family,
+        "changes": variation.changes,
+        "seeds": pair.seeds,
+        "runs": _run_ids(variation, pair.seeds),
+        "cost_ratio": costs,
+    }
+
+
+def _run_ids(variant: VariantRuns, seeds: Sequence[int]) -> dict[str, str]:
+    """{seed: id of the run}."""
+    return {str(seed): variant.runs[seed].directory.name for seed in seeds}
 
 
 def _ranking(

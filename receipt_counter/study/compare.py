@@ -19,7 +19,7 @@ from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store
 from receipt_counter.study.ablation_analysis import VariantRuns, analyse_ablation
 from receipt_counter.study.compile import VARIANTS_FILE
-from receipt_counter.study.confirmation import choose_run, confirmation_document
+from receipt_counter.study.confirmation import choose_run, confirmation_document, confirmation_findings
 from receipt_counter.study.design_analysis import analyse_design
 from receipt_counter.study.design_findings import design_findings
 from receipt_counter.study.documents import base_config, preset_of, split_of, study_files
@@ -27,7 +27,10 @@ from receipt_counter.study.findings import ablation_findings
 from receipt_counter.study.runs import code_versions, dataset_of, finished_run, with_seed
 from receipt_counter.study.search_analysis import analyse_search, best_config
 from receipt_counter.study.settings import Objective, SearchParameter
+from receipt_counter.study.trials import cost, failures, read_trials
 from receipt_counter.study.variants import BASELINE, read_variants
+
+_AXES = ("variant", "seed")  # what an ablation's trials differ in
 
 
 def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
@@ -52,13 +55,16 @@ def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
         ablation = VARIANTS_FILE in study_files(document)
     except UserError as error:
         raise UserError(f"{study}: {error.message}") from None
-    analysis = _ablation(document, store, progress) if ablation else _search(document, study, store, progress)
+    make = _ablation if ablation else _search
+    analysis = make(document, study, store, progress)
     write_json(study / "analysis.json", analysis)
     return analysis
 
 
-def _ablation(document: StudyDocument, store: Store, progress: Progress) -> dict[str, Any]:
-    return _analysed(_variant_runs(document, store, progress), _priority(document), split_of(document))
+def _ablation(document: StudyDocument, study: Path, store: Store, progress: Progress) -> dict[str, Any]:
+    variants = _variant_runs(document, store, progress)
+    devices = base_config(study_files(document)).training.processes
+    return {**_analysed(variants, _priority(document), split_of(document)), **_ended(study, devices)}
 
 
 def _analysed(variants: Sequence[VariantRuns], priority: Sequence[str], split: str) -> dict[str, Any]:
@@ -88,24 +94,31 @@ def _variant_runs(document: StudyDocument, store: Store, progress: Progress) -> 
     return variants
 
 
-def _search(document: StudyDocument, study: Path, store: Store, progress: Progress) -> dict[str, Any]:
+def _ended(study: Path, devices: int) -> dict[str, Any]:
+    """What became of an ablation's trials; its runs may have been made without it, and then it has none."""
     import pandas as pd
 
-    table = study / "trials.csv"
-    if not table.exists():
-        raise UserError(f"{table}: no such file: no trial of this study has ended yet")
+    trials = read_trials(study)
+    if trials is None:
+        trials = pd.DataFrame(columns=["trial", "status", *_AXES])
+    return {"failures": failures(trials, trials[list(_AXES)].astype(object)), "cost": cost(trials, devices)}
+
+
+def _search(document: StudyDocument, study: Path, store: Store, progress: Progress) -> dict[str, Any]:
     parameters = [_searched(axis) for axis in search_space(document.experiment)]
+    trials = read_trials(study, tuple(parameter.key for parameter in parameters))
+    if trials is None:
+        raise UserError(f"{study / 'trials.csv'}: no such file: no trial of this study has ended yet")
     metric, *_ = priority = _priority(document)
-    trials = pd.read_csv(table, dtype={parameter.key: str for parameter in parameters})
-    analysis = analyse_search(trials, parameters, Objective(metric), priority)
+    config, objective = base_config(study_files(document)), Objective(metric, document.experiment.spec.objective.goal)
+    analysis = analyse_search(trials, parameters, objective, priority, devices=config.training.processes)
     best = analysis["best_configurations"].get("objective")
     if not best:
         return {**analysis, "confirmation": None, "chosen": None}
-    text = best_config(base_config(study_files(document)), preset_of(document), best["parameters"])
-    write_atomic(study / "best_config.yaml", text)
+    write_atomic(study / "best_config.yaml", best_config(config, preset_of(document), best["parameters"]))
     confirmation = confirmation_document(document, best["parameters"])
     write_document(confirmation, study / "confirmation.yaml")
-    return {**analysis, **_confirmed(confirmation, Objective(metric), store, progress)}
+    return _with_confirmation({**analysis, **_confirmed(confirmation, objective, store, progress)})
 
 
 def _confirmed(document: StudyDocument, objective: Objective, store: Store, progress: Progress) -> dict[str, Any]:
@@ -115,6 +128,15 @@ def _confirmed(document: StudyDocument, objective: Objective, store: Store, prog
         return {"confirmation": None, "chosen": None}
     chosen = choose_run({variant.name: variant.runs for variant in variants}, objective)
     return {"confirmation": _analysed(variants, _priority(document), split_of(document)), "chosen": chosen}
+
+
+def _with_confirmation(analysis: dict[str, Any]) -> dict[str, Any]:
+    """The analysis of a search whose findings say what is left of the winner: after what won, before all else."""
+    if analysis["confirmation"] is None:
+        return analysis
+    best, *others = analysis["findings"]
+    confirmed = confirmation_findings(analysis["confirmation"], analysis["chosen"])
+    return {**analysis, "findings": [best, *confirmed, *others]}
 
 
 def _priority(document: StudyDocument) -> list[str]:

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+from receipt_counter.evaluation.wording import format_points, format_value, spoken
 from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.storage.run import Run
 from receipt_counter.study.compile import ablation_document
 from receipt_counter.study.documents import base_config, preset_of, study_files, study_settings
+from receipt_counter.study.findings import change
 from receipt_counter.study.settings import Objective
 from receipt_counter.study.variants import BASELINE, Variant, same_config
 
@@ -67,3 +69,36 @@ def choose_run(runs: Mapping[str, Mapping[int, Run]], objective: Objective) -> d
         "metric": objective.metric,
         "value": sign * figures[variant][seed],
     }
+
+
+def confirmation_findings(confirmation: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[str]:
+    """What a confirmation found, in sentences.
+
+    Args:
+        confirmation: shaped like an ablation's analysis.
+        chosen: what `choose_run` gave.
+    """
+    seeds = ", ".join(map(str, confirmation["seeds"]))
+    again = f"Trained again with seeds {seeds} and judged on the {confirmation['split']} split, the winner"
+    effects = confirmation["ablation_analysis"].get(WINNER)
+    metric = chosen["metric"]
+    ship = (
+        f"To ship: the {chosen['variant']} with seed {chosen['seed']} (run {chosen['run']}), the best on val with"
+        f" {format_value(metric, chosen['value'])} {spoken(metric)}."
+    )
+    if effects is None:
+        return ["The winner is the baseline: there is nothing to compare it with.", ship]
+    parts = [_beside_baseline(metric, effects[metric]) for metric in confirmation["priority_metrics"]]
+    return [f"{again} {'; '.join(parts)}.", ship]
+
+
+def _beside_baseline(metric: str, effect: Mapping[str, Any]) -> str:
+    if effect["verdict"] != "undecided":
+        return change(metric, effect)
+    if effect["identical"]:
+        return f"is identical to the baseline in {spoken(metric)}"
+    interval = f"{format_points(effect['low'])} to {format_points(effect['high'])}"
+    return (
+        f"shows no measurable difference in {spoken(metric)} ({format_points(effect['effect'])} points,"
+        f" 95 % interval {interval})"
+    )

@@ -18,13 +18,12 @@ from receipt_counter.study.importance import memory_study, parameter_importance
 from receipt_counter.study.search_findings import search_findings
 from receipt_counter.study.sensitivity import correlations, sensitivity
 from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter
+from receipt_counter.study.trials import EARLY_STOPPED, SUCCEEDED, cost, failures
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUCCEEDED, EARLY_STOPPED = "succeeded", "early-stopped"
-_FAILURES = ("failed", "metrics-unavailable")
-_BOOKKEEPING = ("trial", "status", "attempts", "started", "ended", "seconds", "message")
+_BOOKKEEPING = ("trial", "status", "attempts", "started", "ended", "seconds", "message", "log")
 _RESAMPLES = 40
 
 
@@ -34,6 +33,7 @@ def analyse_search(
     objective: Objective,
     priority: Sequence[str],
     *,
+    devices: int = 1,
     resamples: int = _RESAMPLES,
 ) -> dict[str, Any]:
     """Analyse the trials of a hyperparameter study. Only succeeded trials are compared; the history shows all.
@@ -43,10 +43,11 @@ def analyse_search(
         parameters: what was searched.
         objective: what the search made as good as it could.
         priority: the metrics to look at first.
+        devices: how many a trial keeps busy.
         resamples: how often the importances are drawn again for their spread.
 
     Returns:
-        The content of `analysis.json`; see docs/ARCHITECTURE.md.
+        The content of `analysis.json`; see docs/ANALYSIS.md.
 
     Raises:
         UserError: the table does not fit the search space.
@@ -61,6 +62,7 @@ def analyse_search(
         "objective": {"metric": objective.metric, "maximise": objective.maximise, "goal": objective.goal},
         "priority_metrics": list(priority),
         "trials": len(table.frame),
+        "search_space": {p.key: _space(p) for p in parameters},
         "best_configurations": {
             "objective": _best(done, objective.metric),
             **{metric: _best(done, metric) for metric in priority},
@@ -70,7 +72,9 @@ def analyse_search(
         "parameter_sensitivity": {p.key: sensitivity(judged.values[p.key], outcome, p) for p in parameters},
         "parameter_correlations": correlations(done.values, done.metrics, parameters),
         "optimization_history": _history(table, objective),
-        "failures": _failures(table.frame),
+        "failures": failures(table.frame, table.values),
+        "cost": cost(table.frame, devices),
+        "confirmation": None,
     }
     analysis["findings"] = search_findings(analysis)
     return analysis
@@ -222,15 +226,21 @@ def _pareto_front(table: _Table, priority: Sequence[str]) -> list[dict[str, Any]
 
 
 def _history(table: _Table, objective: Objective) -> list[dict[str, Any]]:
-    """Every trial's value and the best succeeded one so far, in the table's order."""
+    """Every trial, its value and the best succeeded one so far, in the table's order."""
     column = table.metrics[objective.metric]
     shown = column.where(table.frame["status"].isin([SUCCEEDED, EARLY_STOPPED]))
     finished = column.where(table.finished)
     best = (finished.cummax() if objective.maximise else finished.cummin()).ffill()
-    rows = zip(table.frame["trial"], table.frame["status"], shown, best, strict=True)
     return [
-        {"trial": str(trial), "status": str(status), "value": _known(value), "best": _known(so_far)}
-        for trial, status, value, so_far in rows
+        {
+            "trial": str(table.frame.loc[row, "trial"]),
+            "status": str(table.frame.loc[row, "status"]),
+            "value": _known(shown[row]),
+            "best": _known(best[row]),
+            "metrics": {str(name): float(value) for name, value in table.metrics.loc[row].dropna().items()},
+            "parameters": table.parameters(row),
+        }
+        for row in table.frame.index
     ]
 
 
@@ -238,16 +248,8 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _failures(frame: pd.DataFrame) -> dict[str, Any]:
-    """Trials without figures and why; how many trials ended how, and the seconds they took."""
-    import pandas as pd
-
-    said = frame.reindex(columns=["trial", "status", "message"])
-    failed = said[said["status"].isin(_FAILURES)].fillna({"message": ""})
-    seconds = pd.to_numeric(frame.reindex(columns=["seconds"])["seconds"], errors="coerce").fillna(0.0)
-    return {
-        "trials": [{str(name): str(cell) for name, cell in row.items()} for row in failed.to_dict("records")],
-        "counts": {str(status): int(count) for status, count in frame["status"].value_counts().items()},
-        "seconds": float(seconds.sum()),
-        "seconds_by_status": {str(k): float(v) for k, v in seconds.groupby(frame["status"]).sum().items()},
-    }
+def _space(parameter: SearchParameter) -> dict[str, Any]:
+    """What was searched of one parameter: the values that were listed, or a range and its scale."""
+    if parameter.values:
+        return {"values": [to_plain(value) for value in parameter.values]}
+    return {"low": parameter.low, "high": parameter.high, "log": parameter.log}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ def _best(analysis: Mapping[str, Any]) -> Iterable[str]:
     if best["objective"] is None:
         yield f"No trial succeeded with a value of {spoken(metric)}: there is no best configuration."
         return
-    changes = ", ".join(f"{key}={_short(value)}" for key, value in best["objective"]["parameters"].items())
+    changes = ", ".join(f"{key}={short_value(value)}" for key, value in best["objective"]["parameters"].items())
     yield f"Best: trial {best['objective']['trial']} reaches {_figure(metric, best['objective'])} with {changes}."
     yield from _goal(analysis["objective"], best["objective"]["value"])
     for other in analysis["priority_metrics"]:
@@ -40,8 +41,9 @@ def _best(analysis: Mapping[str, Any]) -> Iterable[str]:
         yield f"{len(front)} trials are the best compromises between {among}: {', '.join(front)}."
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def short_value(value: Any) -> str:
+    """A parameter's value for people: as a config file has it, but numbers in three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
 
 
 def _figure(metric: str, entry: Mapping[str, Any]) -> str:
@@ -58,7 +60,7 @@ def _goal(objective: Mapping[str, Any], value: float) -> Iterable[str]:
 def _parameters(analysis: Mapping[str, Any]) -> Iterable[str]:
     importance, metric = analysis["parameter_importance"], analysis["objective"]["metric"]
     if importance["parameters"] is None:
-        yield f"Importances of the parameters are not known: {importance['reason']}."
+        yield chance_sentence(analysis)
         return
     shares: Mapping[str, Mapping[str, float]] = importance["parameters"]
     clear = [key for key, share in shares.items() if share["importance"] > importance["chance"]]
@@ -69,9 +71,21 @@ def _parameters(analysis: Mapping[str, Any]) -> Iterable[str]:
         yield f"{key} explains {how_much} of the differences ({spread}){_direction(analysis, key, metric)}."
     if not clear:
         yield "No parameter explains more of the differences than chance would."
+    yield chance_sentence(analysis)
+
+
+def chance_sentence(analysis: Mapping[str, Any]) -> str:
+    """The honest line: which importances a search of this size can tell from chance.
+
+    Args:
+        analysis: the content of `analysis.json`.
+    """
+    importance = analysis["parameter_importance"]
+    if importance["parameters"] is None:
+        return f"Importances of the parameters are not known: {importance['reason']}."
     few = " are few" if importance["chance"] > _FEW else ""
     bar = f"importances of parameters below {importance['chance']:.2f} cannot be told from chance"
-    yield f"{importance['trials']} trials{few}: {bar}."
+    return f"{importance['trials']} trials{few}: {bar}."
 
 
 def _direction(analysis: Mapping[str, Any], key: str, metric: str) -> str:

@@ -47,6 +47,7 @@ MISTAKES = {
     "predict with an unknown run": (["predict", "--model", "nowhere", "photo.jpg"], "nowhere: no run"),
     "promotion of an unknown run": (["promote", "nowhere"], "nowhere: no run"),
     "report of an unknown run": (["report", "nowhere"], "nowhere: no run"),
+    "report of an unknown study": (["report", "nowhere"], "nowhere: no study"),
 }
 
 

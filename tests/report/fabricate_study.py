@@ -40,6 +40,12 @@ SLICES = (
     "count=1",
     "count=4+",
 )
+LOG = ["Traceback (most recent call last):", "RuntimeError: out of <memory>: 2.0 GiB wanted"]  # of a failed trial
+
+
+def run_id(variant: str, seed: int) -> str:
+    """The id of a run of the made-up study."""
+    return f"{variant}-{seed}"
 
 
 def effect_of(value: float, half: float) -> dict[str, Any]:
@@ -82,12 +88,14 @@ def fabricate_ablation() -> dict[str, Any]:
             metric: {"mean": mean, "seeds": {str(seed): mean + 0.008 * (seed - 43) for seed in SEEDS}}
             for metric, mean in zip(METRICS, (0.942, 0.871, 0.896, 0.913), strict=True)
         },
+        "baseline_runs": {str(seed): run_id("baseline", seed) for seed in SEEDS},
         "ablation_analysis": effects,
         "variations": {
             name: {
                 "family": family,
                 "changes": changes,
                 "seeds": [seed for seed in SEEDS if seed not in missing.get(name, [])],
+                "runs": {str(seed): run_id(name, seed) for seed in SEEDS if seed not in missing.get(name, [])},
                 "cost_ratio": {
                     "device_seconds": {"ratio": ratio, "low": 0.96 * ratio, "high": 1.04 * ratio},
                     "model_gigabytes": 0.91 if name.startswith("without") else 1.0,
@@ -108,6 +116,23 @@ def fabricate_ablation() -> dict[str, Any]:
             for name, (_, _, values, half, _) in VARIATIONS.items()
         },
         "missing": missing,
+        "failures": {
+            "trials": [
+                {
+                    "trial": "ablation-0017",
+                    "status": "failed",
+                    "parameters": {"variant": "late_transitions", "seed": 44},
+                    "message": "exit status 1",
+                    "log": LOG,
+                }
+            ],
+            "counts": {"succeeded": 35, "failed": 1},
+        },
+        "cost": {
+            "device_seconds": 1068.0,
+            "by_status": {"failed": 18.0, "succeeded": 1050.0},
+            "saved_by_early_stopping": None,
+        },
     }
     return {**analysis, "findings": [*ablation_findings(analysis), *design_findings(analysis)]}
 

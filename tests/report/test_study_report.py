@@ -9,7 +9,8 @@ from markupsafe import escape
 from receipt_counter.errors import UserError
 from receipt_counter.report.study_report import write_study_report
 from receipt_counter.storage.files import write_json
-from tests.report.fabricate_study import fabricate_ablation
+from tests.report.fabricate import write_events
+from tests.report.fabricate_study import fabricate_ablation, run_id
 from tests.report.test_run_report import CHROMIUM, CONTENT_POLICY, browse
 
 
@@ -55,6 +56,11 @@ def test_every_finding_is_on_the_page_once_and_the_honest_line_stands_out(analys
         pytest.param("training.learning_rate=0.02", id="step of the path"),
         pytest.param("data.augmentation=true", id="what it changes"),
         pytest.param("Loss weights</th>", id="family"),
+        pytest.param("The study spent 0.3 device-hours on its trials: 0.29 for 35", id="cost"),
+        pytest.param("<strong>ablation-0017</strong> exit status 1", id="failed trial"),
+        pytest.param("RuntimeError: out of &lt;memory&gt;: 2.0 GiB wanted</pre>", id="last lines"),
+        pytest.param("variant=late_transitions seed=44", id="what failed"),
+        pytest.param("The runs of this study are not in the store beside it", id="no learning curves"),
     ],
 )
 def test_the_page_says(analysis, tmp_path, text):
@@ -67,6 +73,7 @@ def test_the_page_says(analysis, tmp_path, text):
         pytest.param({"factorial": {}}, "factorial", id="nothing crossed"),
         pytest.param({"path": []}, "path", id="no path"),
         pytest.param({"missing": {}}, "missing", id="nothing missing"),
+        pytest.param({"failures": {"trials": [], "counts": {}}}, "failures", id="nothing failed"),
         pytest.param({"slices": {}}, "slices", id="no slice large enough"),
         pytest.param({"ablation_analysis": {}, "variations": {}}, "effects", id="all failed"),
     ],
@@ -76,6 +83,17 @@ def test_empty_sections_are_left_out(analysis, tmp_path, empty, section):
     page = draw(tmp_path, analysis | empty)
     assert f'id="{section}"' not in page
     assert f'href="#{section}"' not in page
+
+
+def test_the_runs_beside_the_study_have_learning_curves(analysis, tmp_path):
+    study = tmp_path / "studies" / "ablation"
+    for variant in ("baseline", "single_stage", "with_augmentation"):
+        write_events(tmp_path / "runs" / run_id(variant, 42) / "events", last_epoch=2)
+    page = draw(study, analysis)
+    # a figure of each family and of two metrics: the baseline stands in all of them
+    families = {variation["family"] for variation in analysis["variations"].values()}
+    assert page.count(": counting accuracy</h3>") == page.count(": BLEU</h3>") == len(families)
+    assert "not in the store beside it" not in page
 
 
 def test_one_seed_has_no_band_and_says_so(analysis, tmp_path):

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
+from markupsafe import escape
 
 from receipt_counter.cli.main import main
 from receipt_counter.config.loading import resolve
 from receipt_counter.storage.files import read_json
+from receipt_counter.study.schema import analysis_schema
 from tests.support import SMALL, write_squares
 
 FEW = ("training.epochs=1", "training.three_stage.enabled=false")
@@ -25,7 +28,14 @@ SEARCH = """
 seeds: [1]
 budget: {trials: 3}
 algorithm: {name: random}
+objective: {goal: 0.99}
 parameters: {training.learning_rate: {min: 1e-4, max: 1e-2, log: true}, data.batch_size: {values: [4, 8]}}
+"""
+DIVERGING = """
+seeds: [1]
+budget: {trials: 2}
+algorithm: {name: grid}
+parameters: {training.learning_rate: {values: [0.001, 1e30]}}
 """
 
 
@@ -68,8 +78,22 @@ def test_an_ablation_from_its_file_to_its_findings(base: list[str], tmp_path: Pa
     one, both = analysis["path"]
     assert (one["variant"], both["variant"]) == ("no_counting", "no_counting.augmented")
     assert one["effect"]["classification_accuracy"]["effect"] == effect["effect"]
+    Draft202012Validator(analysis_schema()).validate(analysis)
+    named = [analysis["baseline_runs"], *(found["runs"] for found in analysis["variations"].values())]
+    made = {(str(run["seed"]), run["run_id"]) for run in runs}
+    assert {(seed, run) for by_seed in named for seed, run in by_seed.items()} < made
+    assert analysis["failures"] == {"trials": [], "counts": {"succeeded": 8}}
+    assert analysis["cost"]["device_seconds"] > 0
     page = (found / "report.html").read_text()
     assert all(f'id="{section}"' in page for section in ("variations", "factorial", "path"))
+    assert "Data: counting accuracy</h3>" in page  # its learning curves
+    assert "The study spent" in page
+    (found / "trials.csv").unlink()  # as if its runs had been made without it
+    assert main(["compare", found.name, "--store", str(tmp_path / "store")]) == 0
+    again = read_json(found / "analysis.json")
+    assert again["ablation_analysis"] == analysis["ablation_analysis"]
+    assert again["failures"] == {"trials": [], "counts": {}}
+    assert "The study spent" not in (found / "report.html").read_text()
 
 
 @pytest.mark.timeout(300)
@@ -83,6 +107,23 @@ def test_a_searchs_best_config_is_taken_as_it_is(base: list[str], tmp_path: Path
     assert resolved.config.training.learning_rate == pytest.approx(best["training.learning_rate"])
     assert resolved.config.data.image_size == 64
     assert json.dumps(analysis, allow_nan=False)
+    Draft202012Validator(analysis_schema()).validate(analysis)
+    assert analysis["objective"]["goal"] == 0.99
+    assert "The goal of 99.0 % is not reached." in (found / "report.html").read_text()
+
+
+@pytest.mark.timeout(300)
+def test_trials_that_fail_are_told_with_their_last_lines(base: list[str], tmp_path: Path) -> None:
+    found = run_study("hyperparameter", DIVERGING, base, tmp_path)
+    analysis = read_json(found / "analysis.json")
+    Draft202012Validator(analysis_schema()).validate(analysis)
+    assert [trial["parameters"]["training.learning_rate"] for trial in analysis["failures"]["trials"]] == [1e30]
+    last = analysis["failures"]["trials"][0]["log"][-1]
+    assert "the loss is not finite" in last
+    assert str(escape(last)) in (found / "report.html").read_text()
+    (found / "report.html").unlink()
+    assert main(["report", found.name, "--store", str(tmp_path / "store")]) == 0
+    assert str(escape(last)) in (found / "report.html").read_text()
 
 
 def test_an_unknown_study_is_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

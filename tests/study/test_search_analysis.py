@@ -147,7 +147,7 @@ class TestBest:
         assert found["best_configurations"]["objective"]["trial"] == "t-06"
         assert found["optimization_history"][3]["best"] == rows[3][LOSS]
         assert found["pareto_front"][0]["trial"] == "t-06"
-        assert found["findings"][0].startswith("Best: trial t-06 reaches 1.000 val_total_loss with ")
+        assert found["findings"][0].startswith("Best: trial t-06 reaches 1.000 loss on val with ")
         assert "The goal of 0.500 is not reached." in found["findings"]
 
     def test_direction_is_told_of_what_matters(self) -> None:
@@ -181,7 +181,7 @@ class TestBest:
         assert found["findings"][0].startswith("No trial succeeded")
         assert "2 of 2 trials gave no figures: t0 (out of memory); t1 (out of memory)." in found["findings"]
         assert found["failures"]["counts"] == {"failed": 2}
-        assert found["failures"]["seconds"] == found["failures"]["seconds_by_status"]["failed"] == 20
+        assert found["cost"]["device_seconds"] == found["cost"]["by_status"]["failed"] == 20
 
     def test_no_trial_at_all(self) -> None:
         header = pd.DataFrame(columns=["trial", "status", *(parameter.key for parameter in SPACE)])

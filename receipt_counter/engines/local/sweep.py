@@ -31,6 +31,7 @@ from receipt_counter.engines.view import RunningTrial, Snapshot, View
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.katib.template import Container, primary_container, render_trial
+from receipt_counter.storage.files import write_atomic
 
 SECONDS_BETWEEN_LOOKS = 0.5  # at what running trials print
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -197,8 +198,9 @@ class Sweep:
             digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
             target = Path(self._scratch.name) / "mounts" / digest
             for file, text in files.items():
-                target.mkdir(parents=True, exist_ok=True)
-                (target / file).write_text(text, encoding="utf-8")
+                if not (target / file).exists():  # trials that run read it: it is never written over
+                    target.mkdir(parents=True, exist_ok=True)
+                    write_atomic(target / file, text)
             moved[path] = str(target)
         if self._plan.collector.file is None:
             return moved, None
