@@ -81,7 +81,7 @@ class Sweep:
         self._server: PreloadedServer | None = None
         self._stillborn = 0
         self._signals: list[signal.Signals] = []
-        self._table_is_old = False
+        self._unwritten: dict[int, TrialResult] = {}
 
     def __enter__(self) -> Sweep:
         self._scratch = tempfile.TemporaryDirectory(prefix="receipt-counter-", ignore_cleanup_errors=True)
@@ -105,18 +105,21 @@ class Sweep:
             SweepStoppedError: a signal asked to stop.
             SweepFailedError: too many trials failed.
         """
-        while not self._scheduler.finished:
-            if self._signals:
-                self._stop_all()
-                raise SweepStoppedError("stopped; the same command continues", 128 + self._signals[0])
-            if self._scheduler.failed:
-                self._stop_all()
-                raise SweepFailedError(self._failure())
-            self._start_trials()
-            self._write_table()
-            self._show()
-            self._wait()
-            self._collect()
+        try:
+            while not self._scheduler.finished:
+                if self._signals:
+                    self._stop_all()
+                    raise SweepStoppedError("stopped; the same command continues", 128 + self._signals[0])
+                if self._scheduler.failed:
+                    self._stop_all()
+                    raise SweepFailedError(self._failure())
+                self._start_trials()
+                self._keep()
+                self._show()
+                self._wait()
+                self._collect()
+        finally:
+            self._keep()
         if self._scheduler.failed:
             raise SweepFailedError(self._failure())
         self._show()
@@ -130,7 +133,7 @@ class Sweep:
             self._scheduler.start()
             gpus = [self._free_gpus.pop(0) for _ in range(self._gpus_needed())]
             self._running[index] = self._start(index, assignments, gpus), gpus
-            self._journal.write_trial(self._running[index][0].trial)
+            self._unwritten[index] = self._running[index][0].trial
 
     def _gpus_needed(self) -> int:
         return self._plan.gpus if self._has_gpus else 0
@@ -234,27 +237,28 @@ class Sweep:
             ready.handle()
 
     def _collect(self) -> None:
-        """Keep what ended."""
+        """Take what ended."""
         for index, (run, gpus) in list(self._running.items()):
             endings = run.trial.endings
             ended = run.poll()
             if run.trial.endings != endings:
-                self._journal.write_trial(run.trial)
+                self._unwritten[index] = run.trial
             if ended:
                 del self._running[index]
                 self._free_gpus += gpus
                 self._scheduler.end(run.trial)
-                self._table_is_old = True
 
-    def _write_table(self) -> None:
-        """Bring trials.csv up to date; the next trials have been started by then."""
-        if self._table_is_old:
+    def _keep(self) -> None:
+        """Write what changed; the next trials have been started by then, so that no worker waits for the disk."""
+        changed, self._unwritten = self._unwritten, {}
+        for trial in changed.values():
+            self._journal.write_trial(trial)
+        if any(trial.has_ended for trial in changed.values()):
             self._journal.write_table(self._scheduler.results.values())
-            self._table_is_old = False
 
     def _stop_all(self) -> None:
         """End what runs, gently unless a second signal comes; these trials will be run again."""
-        self._write_table()
+        self._keep()
         for run, _ in self._running.values():
             run.stop("stopped")
         while self._running:
