@@ -145,7 +145,7 @@ def test_all_at_once_on_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--workers", "0"], "--workers 0: must be at least 1"),
+        (["--workers", "0"], "--workers: '0' is not a whole number of at least 1"),
         (["--engine", "lokal"], "did you mean 'local'?"),
         (["--engine", "katib"], "mine.yaml"),
         (["--engine", "katib"], "comes with a later version; the same file runs there with: kubectl apply -f"),

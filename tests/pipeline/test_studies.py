@@ -111,12 +111,22 @@ def test_what_is_printed_tells_what_was_found_and_what_is_next(everything: tuple
     assert "run --mode single --config" in printed
 
 
-@pytest.mark.parametrize("mode", ["all", "single", "hyperparameter", "ablation"])
-def test_what_is_finished_is_not_run_again(everything: tuple[Path, str], options: list[str], mode: str) -> None:
+def test_all_again_says_that_there_is_nothing_to_do(everything: tuple[Path, str], options: list[str]) -> None:
     store, _ = everything
+    done = orchestrate("all", store, options)
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do: all is finished" in done.stdout
+
+
+@pytest.mark.parametrize("mode", ["single", "hyperparameter", "ablation"])
+def test_what_all_has_run_is_not_run_again(everything: tuple[Path, str], options: list[str], mode: str) -> None:
+    store, _ = everything
+    before = {
+        path: path.stat().st_mtime_ns for kind in ("runs", "studies/*/trials") for path in store.glob(f"{kind}/*/*")
+    }
     done = orchestrate(mode, store, options)
     assert done.returncode == 0, done.stderr
-    assert "nothing to do" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 @pytest.mark.timeout(300)
