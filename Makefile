@@ -40,7 +40,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 test: install ## Run all tests; TESTS=tests/cli runs some.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 $(TESTS)
 
 lint: install ## Check style and common mistakes.
 	$(BIN)/ruff check .

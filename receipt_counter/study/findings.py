@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from receipt_counter.comparison.scores import LOWER_IS_BETTER
 from receipt_counter.evaluation.wording import format_p, format_points, spoken
 
 _POINTS = 100  # metrics between 0 and 1 are spoken of in points
@@ -66,8 +67,16 @@ def _unchanged(analysis: Mapping[str, Any], priority: Sequence[str]) -> list[str
     for name in undecided:
         saved = _saved(analysis["variations"][name]["cost_ratio"])
         if saved:
-            sentences.append(f"{name} could be had at no measurable loss and saves {' and '.join(saved)}.")
+            possible = _largest_loss(effects[name], priority)
+            sentences.append(f"{name} could be had at no measurable loss ({possible}) and saves {' and '.join(saved)}.")
     return sentences
+
+
+def _largest_loss(effects: Mapping[str, Any], priority: Sequence[str]) -> str:
+    """The worst that the intervals hold: in a small study "no measurable loss" may hide a large one."""
+    losses = {m: effects[m]["high"] if m in LOWER_IS_BETTER else -effects[m]["low"] for m in priority}
+    worst = max(losses, key=losses.__getitem__)
+    return f"the 95 % intervals allow up to {max(losses[worst], 0) * _POINTS:.1f} points of {spoken(worst)}"
 
 
 def _hints(effects: Mapping[str, Any], priority: Sequence[str]) -> list[str]:
@@ -104,5 +113,14 @@ def detectable_sentence(analysis: Mapping[str, Any]) -> str:
     seen = {metric: value for metric, value in analysis["detectable"].items() if value is not None}
     if not seen:
         return "One seed: the intervals say nothing about other seeds."
-    parts = [f"{value * _POINTS:.1f} points of {spoken(metric)}" for metric, value in seen.items()]
-    return f"{seeds} seeds detect differences above {', '.join(parts)}; smaller ones may be there unseen."
+    # what lies between 0 and 1 cannot differ by more than 1
+    blind = [metric for metric, value in seen.items() if value >= 1 and metric not in LOWER_IS_BETTER]
+    parts = [f"{seen[metric] * _POINTS:.1f} points of {spoken(metric)}" for metric in seen if metric not in blind]
+    sentences = []
+    if parts:
+        sentences.append(
+            f"{seeds} seeds detect differences above {', '.join(parts)}; smaller ones may be there unseen."
+        )
+    if blind:
+        sentences.append(f"{seeds} seeds are too few to detect any difference of {', '.join(map(spoken, blind))}.")
+    return " ".join(sentences)

@@ -121,9 +121,8 @@ def test_all_again_says_that_there_is_nothing_to_do(everything: tuple[Path, str]
 @pytest.mark.parametrize("mode", ["single", "hyperparameter", "ablation"])
 def test_what_all_has_run_is_not_run_again(everything: tuple[Path, str], options: list[str], mode: str) -> None:
     store, _ = everything
-    before = {
-        path: path.stat().st_mtime_ns for kind in ("runs", "studies/*/trials") for path in store.glob(f"{kind}/*/*")
-    }
+    files = [path for kind in ("runs", "studies/*/trials") for path in store.glob(f"{kind}/*/*")]
+    before = {path: path.stat().st_mtime_ns for path in files}
     done = orchestrate(mode, store, options)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
