@@ -64,6 +64,10 @@ CASES = {
         "Identical to the baseline in every answer: plain.",
     ),
     "what it can see": ({}, "3 seeds detect differences above 2.1 points of counting accuracy"),
+    "what it cannot see": (
+        {"detectable": {METRIC: 1.8}},
+        "3 seeds are too few to detect any difference of counting accuracy.",
+    ),
     "one seed": (
         {"seeds": [1], "detectable": {METRIC: None}},
         "One seed: the intervals say nothing about other seeds.",
