@@ -64,6 +64,7 @@ def _run(console: Console, run_directory: Path) -> dict[str, str]:
     return {
         f"{ours} predict --model {shown} PHOTO.jpg": "ask the model",
         f"{_as_typed('tensorboard')} --logdir {shown}/events": "look at the curves",
+        f"{ours} promote {shown}": "publish the model, if it passes the gates",
         f"{ours} run --mode single --set training.learning_rate=1e-3": "change something",
         f"{ours} data import folder PHOTOS --output DIR": "bring your own receipts",
     }

@@ -64,7 +64,13 @@ class Store:
         return _find(reference, self.runs, "run.json", ("run", "runs"))
 
     def find_study(self, reference: str) -> Path:
-        """The study directory a user means; arguments and errors as for `find_run`."""
+        """The study directory a user means; arguments and errors as for `find_run`.
+
+        A study file's `base_name` is one too: the study has it as Kubernetes writes names, in small letters and without
+        underscores.
+        """
+        if not (Path(reference) / "experiment.yaml").is_file():
+            reference = reference.lower().replace("_", "-")
         return _find(reference, self.studies, "experiment.yaml", ("study", "studies"))
 
 

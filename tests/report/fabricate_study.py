@@ -74,11 +74,6 @@ def fabricate_ablation() -> dict[str, Any]:
         for name, (_, _, values, half, _) in VARIATIONS.items()
     }
     missing = {"late_transitions": [44]}
-    ranking = []
-    for name, found in effects.items():
-        metric = max(PRIORITY, key=lambda metric: abs(found[metric]["effect"]))
-        entry = {"variation": name, "family": VARIATIONS[name][0], "metric": metric, "effect": found[metric]["effect"]}
-        ranking.append({**entry, "significant": found[metric]["verdict"] != "undecided"})
     analysis: dict[str, Any] = {
         "kind": "ablation",
         "split": "analysis",
@@ -103,7 +98,7 @@ def fabricate_ablation() -> dict[str, Any]:
             }
             for name, (family, changes, _, _, ratio) in VARIATIONS.items()
         },
-        "ranking": sorted(ranking, key=lambda entry: -abs(entry["effect"])),
+        "ranking": rank(effects),
         "removable": [n for n, found in effects.items() if all(found[m]["verdict"] != "worse" for m in PRIORITY)],
         "detectable": {"classification_accuracy": 0.013, "generation_bleu": 0.017, "generation_rouge1_f": 0.015},
         "factorial": fabricate_factorial(),
@@ -135,6 +130,16 @@ def fabricate_ablation() -> dict[str, Any]:
         },
     }
     return {**analysis, "findings": [*ablation_findings(analysis), *design_findings(analysis)]}
+
+
+def rank(effects: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Variations by their largest effect on a priority metric."""
+    ranking = []
+    for name, found in effects.items():
+        metric = max(PRIORITY, key=lambda metric: abs(found[metric]["effect"]))
+        entry = {"variation": name, "family": VARIATIONS[name][0], "metric": metric, "effect": found[metric]["effect"]}
+        ranking.append({**entry, "significant": found[metric]["verdict"] != "undecided"})
+    return sorted(ranking, key=lambda entry: -abs(entry["effect"]))
 
 
 def priority_effects(values: tuple[float, ...], half: float) -> dict[str, Any]:

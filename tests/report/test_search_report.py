@@ -73,7 +73,7 @@ def test_the_page_says(analysis, tmp_path, text):
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("Retrained with other seeds (142, 143, 144) and compared with the baseline on test: ", id="lead"),
+        pytest.param("retrained with seeds 142, 143, 144 that the search has not seen, on the split test", id="lead"),
         pytest.param("gains 3.1 points of counting accuracy (95 % interval +1.9 to +4.3", id="finding"),
         pytest.param('<strong>+3.1</strong> <span class="badge target">▲ better</span>', id="effect"),
         pytest.param("+1.9 to +4.3</span>", id="interval"),

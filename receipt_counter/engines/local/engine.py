@@ -93,11 +93,7 @@ class LocalEngine:
                     unfinished={index: trial for index, trial in trials.items() if not trial.has_ended},
                     workers=workers,
                     gpus=machine_gpus,
-                    environment={
-                        "RECEIPT_COUNTER_STORE": str(store.resolve()),
-                        "RECEIPT_COUNTER_STUDY": identity,
-                        ENVIRONMENT_VARIABLE: "",  # a trial's progress is for its own log, not for who watches us
-                    },
+                    environment=_environment(store, identity),
                     defaults={"OMP_NUM_THREADS": str(max(1, cores() // workers))},
                     view=view,
                     preloaded=self._preloaded,
@@ -108,6 +104,11 @@ class LocalEngine:
             journal.write_table(scheduler.results.values())
             journal.write_outcome({"outcome": scheduler.outcome, **limits})
             return _result(identity, directory, plan, dict(scheduler.results), scheduler.outcome, worked=True)
+
+
+def _environment(store: Path, study: str) -> dict[str, str]:
+    """What every trial is told; its progress is for its own log, not for who watches this process."""
+    return {"RECEIPT_COUNTER_STORE": str(store.resolve()), "RECEIPT_COUNTER_STUDY": study, ENVIRONMENT_VARIABLE: ""}
 
 
 def _result(
