@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable
 
 FEW = 8  # choices that are listed beside the nearest one
+_BEGINNING = 3  # letters that are enough to begin a name with
 
 
 class UserError(Exception):
@@ -24,8 +25,15 @@ class UserError(Exception):
 
 
 def nearest(name: str, valid: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The valid name most like `name`, or None when none reaches the cutoff (difflib's ratio, 0 to 1)."""
-    matches = difflib.get_close_matches(name, list(valid), n=FEW, cutoff=cutoff)
+    """The valid name most like `name`, or None when none reaches the cutoff (difflib's ratio, 0 to 1).
+
+    The only one that `name` begins is the nearest, however long it is.
+    """
+    valid = list(valid)
+    longer = [choice for choice in valid if len(name) >= _BEGINNING and choice.startswith(name)]
+    if len(longer) == 1:
+        return longer[0]
+    matches = difflib.get_close_matches(name, valid, n=FEW, cutoff=cutoff)
 
     def likeness(match: str) -> tuple[float, int]:
         # Among equally near ones the one that begins the same: people misspell ends.

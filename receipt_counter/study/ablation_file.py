@@ -15,6 +15,15 @@ from receipt_counter.study.files import Grouped, read_study, read_values
 from receipt_counter.study.settings import FRACTIONAL, ONE_AT_A_TIME, Design, StudySettings
 from receipt_counter.study.variants import BASELINE, Variant
 
+_ALL = "an ablation runs every variant with every seed"
+_IDLE = {
+    "algorithm": _ALL,
+    "early_stopping": _ALL,
+    "budget.trials": _ALL,
+    "objective.goal": _ALL,
+    "confirmation_seeds": "only a search has a winner to confirm",
+}
+
 
 @dataclass(frozen=True)
 class AblationPath:
@@ -72,7 +81,7 @@ def read_ablation(path: Path, preset: str) -> AblationFile:
         return tuple(variants), design, next((s.place for s in grouped["design"]), ""), way
 
     parts = {"families": lambda name: name.partition(".")[0], "design": lambda _: "", "path": lambda _: ""}
-    settings, (variants, design, place, way) = read_study(path, preset, parts, read_parts)
+    settings, (variants, design, place, way) = read_study(path, preset, parts, read_parts, _IDLE)
     return AblationFile(settings, variants, design, place, way)
 
 

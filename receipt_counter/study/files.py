@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from receipt_counter.config.loading import build, preset_names
@@ -26,7 +27,11 @@ _PRESETS = "presets"
 
 
 def read_study(
-    path: Path, preset: str, parts: Parts, read_parts: Callable[[Grouped, list[str]], T]
+    path: Path,
+    preset: str,
+    parts: Parts,
+    read_parts: Callable[[Grouped, list[str]], T],
+    idle: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[StudySettings, T]:
     """Read a study file.
 
@@ -35,6 +40,7 @@ def read_study(
         preset: the preset whose section counts.
         parts: {top-level key beside the settings: (dotted name below it -> the item that a section replaces whole)}.
         read_parts: takes {part: what is written below it} and the list to which it adds what is wrong.
+        idle: {setting or group of them: why it has no effect in this kind of study}.
 
     Returns:
         The settings, and what `read_parts` made of the parts.
@@ -52,6 +58,12 @@ def read_study(
         else:
             others.append(setting)
     settings = read_values(others, StudySettings, problems, more=(*parts, _PRESETS))
+    problems += [
+        f"{setting.place}: {setting.name}: has no effect: {reason}"
+        for setting in others
+        for name, reason in idle.items()
+        if setting.name == name or setting.name.startswith(f"{name}.")
+    ]
     place = {setting.name: f"{setting.place}: " for setting in others}.get("seeds", "")
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
         problems.append(f"{place}seeds: {list(settings.seeds)}: at least one, each once")

@@ -32,6 +32,11 @@ SEARCHES = {
         f"{RATE}\nbudgets: {{trials: 3}}",
         "mine.yaml:2: budgets.trials: unknown key; did you mean 'budget.trials'?",
     ),
+    "beginning of a name": (
+        f"{RATE}\nalgorithm: {{name: bayes}}",
+        "mine.yaml:2: algorithm.name: 'bayes' is not one of them; did you mean 'bayesianoptimization'? (valid: random,"
+        " grid, tpe, multivariate-tpe, bayesianoptimization, cmaes, sobol)",
+    ),
     "a value for a group": (
         f"{RATE}\nbudget: 5",
         "mine.yaml:2: budget: 5 is no group of keys; write it as budget: {trials: ...}",
@@ -124,6 +129,7 @@ SEARCHES = {
 }
 
 TWO = "families: {data: {augmented: {data.augmentation: true}, short: {data.max_text_length: 16}}}"
+LINES = TWO.count("\n") + 1
 CHANGES = "give each variation a name and the keys it changes: {NAME: {KEY: VALUE}}"
 ABLATIONS = {
     "no families": (
@@ -229,6 +235,16 @@ ABLATIONS = {
     "key twice in the order": (
         "path: {to: {data.batch_size: 32}, order: [data.batch_size, data]}",
         "mine.yaml:1: path.order: 'data' was made in a step before",
+    ),
+    "settings of a search": (
+        f"{TWO}\nalgorithm: {{name: tpe}}\nbudget: {{trials: 3}}\nconfirmation_seeds: [7]",
+        "\n".join(
+            (
+                f"mine.yaml:{LINES + 1}: algorithm.name: has no effect: an ablation runs every variant with every seed",
+                f"mine.yaml:{LINES + 2}: budget.trials: has no effect: an ablation runs every variant with every seed",
+                f"mine.yaml:{LINES + 3}: confirmation_seeds: has no effect: only a search has a winner to confirm",
+            )
+        ),
     ),
     "order that is no list": (
         "path: {to: {data.batch_size: 32}, order: data}",
