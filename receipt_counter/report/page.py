@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ def templates() -> Environment:
 
 
 def _breakable(name: str) -> Markup:
-    """A dotted name that may be broken where a person would break it."""
-    return Markup(escape(name).replace(".", Markup(".<wbr>")).replace("_", Markup("_<wbr>")))
+    """A text of dotted names that may be broken where a person would break them, and never within a number."""
+    return Markup(re.sub(r"([._])(?=[A-Za-z])", r"\1<wbr>", str(escape(name))))
 
 
 def study_templates() -> Environment:

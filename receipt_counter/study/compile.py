@@ -7,13 +7,13 @@ from typing import Any
 
 from kubeflow_katib_api.models import V1beta1Experiment
 
-from receipt_counter.config.loading import to_plain, to_yaml
+from receipt_counter.config.loading import to_yaml
 from receipt_counter.config.schema import Config
 from receipt_counter.config.validation import DECLARATIONS
 from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.study.search_file import SearchFile
 from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter, StudySettings
-from receipt_counter.study.variants import Variant, write_variants
+from receipt_counter.study.variants import Variant, override_text, write_variants
 
 PRESET_ANNOTATION = "receipt-counter/preset"
 SPLIT_ANNOTATION = "receipt-counter/split"  # that its trials are judged on
@@ -154,14 +154,14 @@ def _algorithm_settings(settings: StudySettings) -> list[dict[str, str]]:
 
 def _parameter(parameter: SearchParameter) -> dict[str, Any]:
     if parameter.values:
-        texts = [_text(value) for value in parameter.values]
+        texts = [override_text(value) for value in parameter.values]
         numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in parameter.values)
         if not numbers:
             return _categorical(parameter.key, texts)
         return {"name": parameter.key, "parameterType": "discrete", "feasibleSpace": {"list": texts}}
-    space = {"min": _text(parameter.low), "max": _text(parameter.high)}
+    space = {"min": override_text(parameter.low), "max": override_text(parameter.high)}
     if parameter.step is not None:
-        space["step"] = _text(parameter.step)
+        space["step"] = override_text(parameter.step)
     if parameter.log:
         space["distribution"] = "logUniform"
     whole = DECLARATIONS[parameter.key][0] is int
@@ -170,17 +170,6 @@ def _parameter(parameter: SearchParameter) -> dict[str, Any]:
 
 def _categorical(name: str, values: Sequence[str]) -> dict[str, Any]:
     return {"name": name, "parameterType": "categorical", "feasibleSpace": {"list": list(values)}}
-
-
-def _text(value: Any) -> str:
-    """A value without spaces, as `--set` reads it back: Katib joins a trial's arguments unquoted."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return "[" + ",".join(_text(element) for element in value) + "]"
-    return str(to_plain(value))
 
 
 def _described(key: str) -> str:

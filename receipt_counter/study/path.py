@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receipt_counter.config.loading import PRESET_KEY, Resolved, resolve, resolve_onto, to_plain
+from receipt_counter.config.loading import PRESET_KEY, Resolved, resolve, resolve_onto
 from receipt_counter.config.schema import Config, leaves
 from receipt_counter.config.source import read_yaml
 from receipt_counter.config.validation import DECLARATIONS, NO_EFFECT
 from receipt_counter.errors import UserError, suggestion
 from receipt_counter.study.ablation_file import AblationPath
-from receipt_counter.study.variants import Step, Variant
+from receipt_counter.study.variants import Step, Variant, changes_text
 
 # Effects are paired over the study's own seeds and the same images; gates judge a model and do not change it.
 _KEPT = ("seed", "data.path", "data.render", "gates")
@@ -102,7 +102,7 @@ def _cumulated(path: AblationPath, steps: Sequence[tuple[str, Mapping[str, Any]]
     found = []
     for number, (label, changes) in enumerate(steps, 1):
         overrides = {**overrides, **changes}
-        text = " ".join(f"{key}={to_plain(value)}" for key, value in changes.items())
+        text = changes_text(changes)
         variant = Variant(f"path.{number}.{label}", overrides, "", path.place, step=Step(number, text))
         try:
             variant.apply(config)

@@ -61,7 +61,23 @@ class Variant:
 
     def changes(self) -> str:
         """What it changes, for people: "training.epochs=3 data.batch_size=8"."""
-        return " ".join(f"{key}={to_plain(value)}" for key, value in self.overrides.items())
+        return changes_text(self.overrides)
+
+
+def changes_text(overrides: Mapping[str, Any]) -> str:
+    """Overrides as they would be written after `--set`."""
+    return " ".join(f"{key}={override_text(value)}" for key, value in overrides.items())
+
+
+def override_text(value: Any) -> str:
+    """A value without spaces, as `--set` reads it back: Katib joins a trial's arguments unquoted."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return "[" + ",".join(override_text(element) for element in value) + "]"
+    return str(value)
 
 
 def write_variants(variants: Iterable[Variant]) -> str:

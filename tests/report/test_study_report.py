@@ -54,7 +54,7 @@ def test_every_finding_is_on_the_page_once_and_the_honest_line_stands_out(analys
         pytest.param('−29 % <span class="interval">−32 % to −26 %</span>', id="saved time"),
         pytest.param("without_cross_attention and single_stage", id="crossed pair"),
         pytest.param("training.learning_rate=0.02", id="step of the path"),
-        pytest.param("data.augmentation=true", id="what it changes"),
+        pytest.param("data.<wbr>augmentation=true", id="what it changes"),
         pytest.param("Loss weights</th>", id="family"),
         pytest.param("The study spent 0.3 device-hours on its trials: 0.29 for 35", id="cost"),
         pytest.param("<strong>ablation-0017</strong> exit status 1", id="failed trial"),
