@@ -12,6 +12,7 @@ from receipt_counter.report import study_figures
 from receipt_counter.report.effect_cells import effect_cell
 from receipt_counter.report.page import Page, study_templates
 from receipt_counter.report.parallel_coordinates import parallel_coordinates
+from receipt_counter.report.seed_curves import Histories, seed_curves
 from receipt_counter.study.findings import detectable_sentence
 from receipt_counter.study.search_findings import chance_sentence
 from receipt_counter.study.trials import cost_sentences
@@ -19,12 +20,13 @@ from receipt_counter.study.trials import cost_sentences
 _FRONT_METRICS = 3  # more pairs than those of three metrics would be a wall
 
 
-def render_search_report(analysis: Mapping[str, Any], name: str) -> str:
+def render_search_report(analysis: Mapping[str, Any], name: str, histories: Histories) -> str:
     """The report of a search as HTML text.
 
     Args:
         analysis: the content of analysis.json.
         name: the study's.
+        histories: of its confirmation, {variant: {seed: what its run logged}}.
     """
     page = Page()
     notice = chance_sentence(analysis)
@@ -38,7 +40,7 @@ def render_search_report(analysis: Mapping[str, Any], name: str) -> str:
         notice=notice,
         findings=[sentence for sentence in analysis["findings"] if sentence != notice],
         best=_best_trials(analysis),
-        confirmation=_confirmation(analysis.get("confirmation"), page),
+        confirmation=_confirmation(analysis.get("confirmation"), histories, page),
         history=page.keep([figures.optimization_history(analysis)]),
         importance=page.keep([figures.importance_bars(analysis)]),
         parallel=page.keep([parallel_coordinates(analysis)]),
@@ -61,7 +63,7 @@ def _best_trials(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**trials[name], "best_by": metrics} for name, metrics in found.items()]
 
 
-def _confirmation(confirmation: Mapping[str, Any] | None, page: Page) -> dict[str, Any] | None:
+def _confirmation(confirmation: Mapping[str, Any] | None, histories: Histories, page: Page) -> dict[str, Any] | None:
     """The winner beside the baseline on other seeds: an ablation's analysis with one variation."""
     if not confirmation:
         return None
@@ -78,4 +80,5 @@ def _confirmation(confirmation: Mapping[str, Any] | None, page: Page) -> dict[st
             for name, effects in confirmation["ablation_analysis"].items()
         },
         "forests": page.keep([study_figures.effect_forest(confirmation, metric) for metric in priority]),
+        "learning": page.keep(list(seed_curves(confirmation, histories))),
     }

@@ -38,11 +38,13 @@ def write_study_report(study_directory: Path, output: Path | None = None) -> Pat
     analysis = read_json(source)
     kind = analysis.get("kind") if isinstance(analysis, dict) else None
     study = study_directory.resolve()
+    runs = Store(study.parent.parent).runs  # a study lies in its store, with its runs
     if kind == "ablation":
-        # a study lies in its store, with its runs
-        text = render_ablation_report(analysis, study.name, read_histories(analysis, Store(study.parent.parent).runs))
+        text = render_ablation_report(analysis, study.name, read_histories(analysis, runs))
     elif kind == "hyperparameter":
-        text = render_search_report(analysis, study.name)
+        confirmation = analysis.get("confirmation")
+        histories = read_histories(confirmation, runs) if confirmation else {}
+        text = render_search_report(analysis, study.name, histories)
     else:
         raise UserError(f"{source}: kind is {kind!r}: a report can be drawn of 'ablation' and 'hyperparameter'")
     path = output or study_directory / "report.html"

@@ -10,8 +10,9 @@ from receipt_counter.report.study_report import write_study_report
 from receipt_counter.storage.files import write_json
 from receipt_counter.study.search_analysis import analyse_search
 from receipt_counter.study.settings import Objective
+from tests.report.fabricate import write_events
 from tests.report.fabricate_search import SPACE, fabricate_confirmation, fabricate_rows, fabricate_search
-from tests.report.fabricate_study import PRIORITY
+from tests.report.fabricate_study import PRIORITY, run_id
 from tests.report.test_run_report import CHROMIUM, CONTENT_POLICY, browse
 
 
@@ -85,6 +86,16 @@ def test_a_confirmation_is_shown(confirmed, tmp_path, text):
     page = draw(tmp_path, confirmed)
     assert text in page
     assert "only other seeds and the test split can say" not in page
+
+
+def test_a_confirmation_has_the_learning_curves_of_its_runs(confirmed, tmp_path):
+    study = tmp_path / "studies" / "hparam-opt"
+    assert "Learning curves" not in draw(study, confirmed)
+    for variant in ("baseline", "winner"):
+        write_events(tmp_path / "runs" / run_id(variant, 142) / "events", last_epoch=2)
+    page = draw(study, confirmed)
+    assert "Learning curves on val" in page
+    assert page.count("Search: counting accuracy</h3>") == page.count("Search: BLEU</h3>") == 1
 
 
 @pytest.mark.parametrize("absent", [{"confirmation": None}, {}], ids=["null", "no key"])
