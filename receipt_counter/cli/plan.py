@@ -116,7 +116,9 @@ def _show(planned: Plan) -> None:
 
     console = Console(highlight=False)
     search = planned.kind == "hyperparameter"
-    table = Table("parameter" if search else "variant", "values" if search else "changes", title=plan_title(planned))
+    table = Table(title=plan_title(planned))
+    for heading in ("parameter", "values") if search else ("variant", "changes"):
+        table.add_column(heading, overflow="fold")
     for name, change in planned.changes:
         table.add_row(escape(name), escape(change))
     console.print()
