@@ -65,8 +65,11 @@ class Variant:
 
 
 def changes_text(overrides: Mapping[str, Any]) -> str:
-    """Overrides as they would be written after `--set`."""
-    return " ".join(f"{key}={override_text(value)}" for key, value in overrides.items())
+    """Overrides for people, as they would be written after `--set`, but for the last digits of long numbers."""
+    return " ".join(
+        f"{key}={f'{value:.4g}' if isinstance(value, float) else override_text(value)}"
+        for key, value in overrides.items()
+    )
 
 
 def override_text(value: Any) -> str:

@@ -61,7 +61,7 @@ class TestOrder:
         """
         found = steps(tmp_path, text)
         assert [variant.name for variant in found] == ["path.1.loss_weights", "path.2.batch_size-and-learning_rate"]
-        assert added(found)[0] == "training.loss_weights.language=1.0 training.loss_weights.classification=2.0"
+        assert added(found)[0] == "training.loss_weights.language=1 training.loss_weights.classification=2"
 
     def test_a_files_keys_come_in_its_own_order(self, tmp_path: Path) -> None:
         (tmp_path / "best.yaml").write_text("data: {batch_size: 32}\ntraining: {learning_rate: 0.02}\n")
