@@ -12,8 +12,8 @@ from tests.manifests.rendering import TARGETS, applied, needs_kubectl, rendered
 
 pytestmark = needs_kubectl
 
-MAKE = {"create", "delete", "get", "list", "patch", "update", "watch"}
 READ = {"get", "list", "watch"}
+MAKE = READ | {"create", "delete"}
 RIGHTS = {
     "receipt-counter-sweep": {
         "kubeflow.org/experiments": MAKE,
@@ -21,13 +21,13 @@ RIGHTS = {
         "trainer.kubeflow.org/trainjobs": MAKE,
         "/pods": READ,
         "/pods/log": {"get"},
-        "/configmaps": MAKE - {"list", "watch"},
+        "/configmaps": {"create", "delete", "get", "patch"},
     },
     "receipt-counter-tensorboard-maker": {
-        "apps/deployments": MAKE,
-        "/services": MAKE,
-        "networking.istio.io/virtualservices": MAKE,
-        "tensorboard.kubeflow.org/tensorboards": MAKE,
+        "apps/deployments": MAKE | {"patch"},
+        "/services": MAKE | {"patch"},
+        "networking.istio.io/virtualservices": MAKE | {"patch"},
+        "tensorboard.kubeflow.org/tensorboards": MAKE | {"patch"},
     },
 }
 

@@ -13,7 +13,7 @@ import components
 import receipt_counter
 from receipt_counter.study.manifests import main, manifest_text
 from receipt_counter.study.settings import Job
-from tests.manifests.rendering import MANIFESTS, ROOT, STUDIES, Manifest
+from tests.manifests.rendering import MANIFESTS, ROOT, STUDIES, Manifest, study
 
 FILES = sorted(MANIFESTS.rglob("*.yaml"))
 TOPICS = ("Prerequisites:", "Apply:", "Check:", "Clean:")
@@ -42,6 +42,13 @@ def test_they_follow_their_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for kind in STUDIES
     }
     assert same == {"hyperparameter": True, "ablation": False}
+
+
+def test_a_study_that_the_restricted_standard_refuses_says_so() -> None:
+    texts = {kind: manifest_text(kind, ROOT / "config") for kind in STUDIES}
+    stops = {kind: study(kind).experiment.spec.early_stopping is not None for kind in STUDIES}
+    assert {kind: "enforce=baseline" in text for kind, text in texts.items()} == stops
+    assert set(stops.values()) == {True, False}
 
 
 def test_mistakes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

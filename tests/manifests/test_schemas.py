@@ -18,7 +18,8 @@ from tests.manifests.test_files import documents
 VERSIONS = ("1.31", "1.32", "1.33", "1.34", "1.35")
 
 # {(apiVersion, kind): {dotted path below spec: type}}, all that these objects may hold. Sources:
-# kubernetes-sigs/kueue apis/kueue/v1beta1, istio/api networking/v1, kubeflow/dashboard tensorboard-controller/api/v1alpha1.
+# kubernetes-sigs/kueue apis/kueue/v1beta1, istio/api networking/v1, and the API of Kubeflow's
+# tensorboard-controller.
 CUSTOM: dict[tuple[str, str], Mapping[str, type]] = {
     ("kueue.x-k8s.io/v1beta1", "ResourceFlavor"): {},
     ("kueue.x-k8s.io/v1beta1", "ClusterQueue"): {
