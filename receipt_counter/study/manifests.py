@@ -24,10 +24,10 @@ _HEADER = """\
 # Check: kubectl -n receipt-counter get experiments,trials
 # Clean: kubectl -n receipt-counter delete -f manifests/katib/{kind}.yaml   (the runs stay in the store)
 """
-# katib 0.19, pkg/controller.v1beta1/suggestion/composer: that container has no security context, and none can be set
+# kubeflow/katib, pkg/controller.v1beta1/suggestion/composer/composer.go: nothing sets that container's security context
 _EARLY_STOPPING = """\
-# Early stopping: Katib's service for it has no security context, so the restricted standard refuses it and the study never
-#   starts. Either early_stopping: {algorithm: null} in the study file and `make manifests`, or for as long as it runs
+# Early stopping: Katib's service for it has no security context, so the restricted standard refuses it and the study
+#   never starts. Either early_stopping: {algorithm: null} in the study file and `make manifests`, or while it runs
 #   kubectl label --overwrite namespace receipt-counter pod-security.kubernetes.io/enforce=baseline
 """
 
