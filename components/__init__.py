@@ -9,7 +9,7 @@ from kfp import dsl
 import receipt_counter
 
 # The image the steps run in on a cluster, decided when a pipeline is compiled; the local runner ignores it.
-IMAGE = os.environ.get("RECEIPT_COUNTER_IMAGE", f"receipt-counter-pipelines:{receipt_counter.__version__}")
+IMAGE = os.environ.get("RECEIPT_COUNTER_IMAGE", receipt_counter.IMAGE)
 
 
 def component(function: Callable[..., object]) -> Callable[..., Any]:

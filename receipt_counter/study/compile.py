@@ -13,13 +13,12 @@ from receipt_counter.config.validation import DECLARATIONS
 from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.study.search_file import SearchFile
 from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter, StudySettings
+from receipt_counter.study.trial_job import CONFIG_FILE, CONTAINER, MOUNT, trial_job
 from receipt_counter.study.variants import Variant, override_text, write_variants
 
 PRESET_ANNOTATION = "receipt-counter/preset"
 SPLIT_ANNOTATION = "receipt-counter/split"  # that its trials are judged on
-MOUNT = "/etc/receipt-counter"
-CONFIG_FILE, VARIANTS_FILE, SETTINGS_FILE = "config.yaml", "variants.yaml", "study.yaml"
-_CONTAINER = "trial"
+VARIANTS_FILE, SETTINGS_FILE = "variants.yaml", "study.yaml"
 _COMPLETE, _FAILED = (f'status.conditions.#(type=="{kind}")#|#(status=="True")#' for kind in ("Complete", "Failed"))
 
 
@@ -181,49 +180,10 @@ def _template(
     settings: StudySettings, arguments: Sequence[str], parameters: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
     return {
-        "primaryContainerName": _CONTAINER,
+        "primaryContainerName": CONTAINER,
         "successCondition": _COMPLETE,
         "failureCondition": _FAILED,
         "retain": True,
         "trialParameters": list(parameters),
-        "trialSpec": {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "spec": {"backoffLimit": settings.job.retries, "template": {"spec": _pod(settings, arguments)}},
-        },
-    }
-
-
-def _pod(settings: StudySettings, arguments: Sequence[str]) -> dict[str, Any]:
-    """The trial's pod, as the *restricted* Pod Security Standard wants it."""
-    job = settings.job
-    limits = {"memory": job.memory, **({"nvidia.com/gpu": job.gpus} if job.gpus else {})}
-    return {
-        "restartPolicy": "Never",
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [
-            {
-                "name": _CONTAINER,
-                "image": job.image,
-                "command": ["python", "-m", "receipt_counter.study.trial"],
-                "args": ["--config", f"{MOUNT}/{CONFIG_FILE}", "--experiment-name", settings.base_name, *arguments],
-                "env": [{"name": "RECEIPT_COUNTER_STORE", "value": job.store}],
-                "resources": {"requests": {"cpu": job.cpu, "memory": job.memory}, "limits": limits},
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "capabilities": {"drop": ["ALL"]},
-                    "readOnlyRootFilesystem": True,
-                },
-                "volumeMounts": [
-                    {"name": "study", "mountPath": MOUNT, "readOnly": True},
-                    {"name": "scratch", "mountPath": "/tmp"},
-                    {"name": "shared-memory", "mountPath": "/dev/shm"},
-                ],
-            }
-        ],
-        "volumes": [
-            {"name": "study", "configMap": {"name": _config_map(settings)}},
-            {"name": "scratch", "emptyDir": {}},
-            {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
-        ],
+        "trialSpec": trial_job(settings, _config_map(settings), arguments),
     }

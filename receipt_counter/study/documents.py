@@ -12,8 +12,9 @@ from receipt_counter.config.source import read_yaml
 from receipt_counter.config.validation import coerce, declarations
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, read_document
-from receipt_counter.study.compile import CONFIG_FILE, PRESET_ANNOTATION, SETTINGS_FILE, SPLIT_ANNOTATION
+from receipt_counter.study.compile import PRESET_ANNOTATION, SETTINGS_FILE, SPLIT_ANNOTATION
 from receipt_counter.study.settings import StudySettings
+from receipt_counter.study.trial_job import CONFIG_FILE
 
 _SETTINGS = {name: (hint, item) for name, hint, item in declarations(StudySettings)}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from receipt_counter import IMAGE
 from receipt_counter.config.schema import group, key
 
 MINIMISED = (
@@ -80,12 +81,16 @@ class EarlyStopping:
 class Job:
     """The Kubernetes Job of a trial."""
 
-    image: str = key("receipt-counter:0.1.0", "Container image with this project.")
+    image: str = key(IMAGE, "Container image with this project.")
     gpus: int = key(0, "GPUs of a trial.", minimum=0)
     cpu: str = key("1", "Processors requested, as Kubernetes writes them.")
     memory: str = key("4Gi", "Memory requested and allowed, as Kubernetes writes it.")
     retries: int = key(0, "How often a failed trial is tried again.", minimum=0)
     store: str = key("/experiments", "Where runs live on the cluster; a local sweep uses its own store.")
+    volume: str = key("receipt-counter-store", "PersistentVolumeClaim mounted there, if it is a directory.")
+    service_account: str = key("receipt-counter-trial", "ServiceAccount of a trial; it needs no rights.")
+    priority_class: str | None = key(None, "PriorityClass of a trial; null: the cluster's default.")
+    queue: str | None = key(None, "Kueue's LocalQueue that admits trials; null: no queue.")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""The files themselves: made from their sources, one name for one thing, and what a person needs at their top."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import components
+import receipt_counter
+from receipt_counter.study.manifests import main, manifest_text
+from receipt_counter.study.settings import Job
+from tests.manifests.rendering import MANIFESTS, ROOT, STUDIES, Manifest, study
+
+FILES = sorted(MANIFESTS.rglob("*.yaml"))
+TOPICS = ("Prerequisites:", "Apply:", "Check:", "Clean:")
+
+
+def documents(path: Path) -> list[Manifest]:
+    """The objects of a file as written."""
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+def test_ready_experiments_are_what_their_sources_say(kind: str) -> None:
+    written = (MANIFESTS / "katib" / f"{kind}.yaml").read_text()
+    assert written == manifest_text(kind, ROOT / "config"), "run: make manifests"
+
+
+def test_they_follow_their_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config"
+    config.mkdir()
+    for path in (ROOT / "config").glob("*.yaml"):
+        (config / path.name).write_text(path.read_text().replace("seeds: [42, 43, 44]", "seeds: [7, 8]"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["out"]) == 0
+    same = {
+        kind: (tmp_path / "out" / f"{kind}.yaml").read_text() == manifest_text(kind, ROOT / "config")
+        for kind in STUDIES
+    }
+    assert same == {"hyperparameter": True, "ablation": False}
+
+
+def test_a_study_that_the_restricted_standard_refuses_says_so() -> None:
+    texts = {kind: manifest_text(kind, ROOT / "config") for kind in STUDIES}
+    stops = {kind: study(kind).experiment.spec.early_stopping is not None for kind in STUDIES}
+    assert {kind: "enforce=baseline" in text for kind, text in texts.items()} == stops
+    assert set(stops.values()) == {True, False}
+
+
+def test_mistakes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 2
+    assert main(["out"]) != 0
+    assert "config/multimodal_config.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(MANIFESTS)) for path in FILES])
+def test_every_manifest_says_how_to_use_it(path: Path) -> None:
+    header = re.match(r"(#.*\n)+", path.read_text())
+    assert header
+    elsewhere = re.search(r"Prerequisites, apply, check, clean: (\S+)", header[0])
+    text = (path.parent / elsewhere[1]).read_text() if elsewhere else header[0]
+    assert [topic for topic in TOPICS if topic not in text] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(MANIFESTS)) for path in FILES])
+def test_paths_in_commands_exist(path: Path) -> None:
+    named = re.findall(r"(?:-k|-f) (manifests/[^\s;]+)", path.read_text())
+    assert [place for place in named if not (ROOT / place).exists()] == []
+
+
+def base(name: str, kind: str) -> Any:
+    return next(item for item in documents(MANIFESTS / "base" / name) if item["kind"] == kind)
+
+
+def test_one_name_for_the_image_everywhere() -> None:
+    (image,) = base("kustomization.yaml", "Kustomization")["images"]
+    assert f"{image['name']}:{image['newTag']}" == receipt_counter.IMAGE == Job().image == components.IMAGE
+
+
+def test_one_place_for_the_store_everywhere() -> None:
+    settings = base("store.yaml", "ConfigMap")["data"]
+    (container,) = base("tensorboard.yaml", "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert settings == {"RECEIPT_COUNTER_STORE": Job().store}
+    assert container["volumeMounts"][0]["mountPath"] == Job().store
+    assert base("store.yaml", "PersistentVolumeClaim")["metadata"]["name"] == Job().volume
+    assert base("trial.yaml", "ServiceAccount")["metadata"]["name"] == Job().service_account

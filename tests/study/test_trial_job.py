@@ -1,0 +1,58 @@
+"""The Job of a trial follows the study file's `job`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from receipt_counter.study.settings import Job, StudySettings
+from receipt_counter.study.trial_job import QUEUE_LABEL, trial_job
+
+STORE = {"name": "store", "persistentVolumeClaim": {"claimName": "shared"}}
+
+
+def made(**job: Any) -> dict[str, Any]:
+    return trial_job(StudySettings(job=Job(**job)), "study", ["--seeds", "1"])
+
+
+def pod(**job: Any) -> dict[str, Any]:
+    found: dict[str, Any] = made(**job)["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("store", "mounted"), [("/experiments", True), ("/mnt/runs", True), ("s3://bucket/runs", False)]
+)
+def test_a_directory_is_a_volume_and_an_object_store_is_none(store: str, mounted: bool) -> None:
+    made = pod(store=store, volume="shared")
+    (container,) = made["containers"]
+    assert (STORE in made["volumes"]) is mounted
+    assert ({"name": "store", "mountPath": store} in container["volumeMounts"]) is mounted
+    assert {"name": "RECEIPT_COUNTER_STORE", "value": store} in container["env"]
+
+
+def test_gpus_are_limited_and_their_nodes_tolerated() -> None:
+    made = pod(gpus=2, cpu="4", memory="8Gi")
+    (container,) = made["containers"]
+    assert container["resources"] == {
+        "requests": {"cpu": "4", "memory": "8Gi"},
+        "limits": {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": 2},
+    }
+    assert made["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert "tolerations" not in pod(gpus=0)
+
+
+def test_a_queue_and_a_priority_are_named_only_where_they_are_wanted() -> None:
+    assert QUEUE_LABEL not in made()["metadata"]["labels"]
+    assert made(queue="gpus")["metadata"]["labels"][QUEUE_LABEL] == "gpus"
+    assert "priorityClassName" not in pod()
+    assert pod(priority_class="low")["priorityClassName"] == "low"
+
+
+def test_who_it_runs_as_and_how_often_it_is_tried() -> None:
+    job = made(service_account="somebody", retries=2)
+    assert job["spec"]["template"]["spec"]["serviceAccountName"] == "somebody"
+    assert job["spec"]["backoffLimit"] == 2
+    (ignored,) = job["spec"]["podFailurePolicy"]["rules"]
+    assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
