@@ -12,9 +12,7 @@ from receipt_counter.cli.parser import Subparsers, add_command, add_store_option
 from receipt_counter.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_counter.engines.base import SweepResult
-    from receipt_counter.engines.katib.engine import KatibEngine
-    from receipt_counter.engines.local.engine import LocalEngine
+    from receipt_counter.engines.base import Engine, SweepResult
 
 ENGINES = ("local", "katib")
 FAILURES_SHOWN = 5
@@ -66,7 +64,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     return _print_summary(engine.run(document, store.root))
 
 
-def _engine(arguments: argparse.Namespace) -> LocalEngine | KatibEngine:
+def _engine(arguments: argparse.Namespace) -> Engine:
     from receipt_counter.engines.katib.engine import KatibEngine
     from receipt_counter.engines.local.engine import LocalEngine
     from receipt_counter.engines.view import open_view

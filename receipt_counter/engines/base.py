@@ -164,6 +164,13 @@ class SweepResult:
 class Engine(Protocol):
     """Runs the trials of a study somewhere."""
 
+    def check(self, document: StudyDocument) -> None:
+        """Refuse what cannot run there.
+
+        Raises:
+            UserError: everything that is wrong or not supported, a line each.
+        """
+
     def run(self, document: StudyDocument, store: Path) -> SweepResult:
         """Run a study to its end, or continue it.
 

@@ -294,6 +294,15 @@ def _more_trials(server: ApiServer) -> None:
     server.of("experiments")[0]["spec"]["maxTrialCount"] = 7
 
 
+def _fewer_failures(server: ApiServer) -> None:
+    server.of("experiments")[0]["spec"]["maxFailedTrialCount"] = 2
+
+
+def _another_image(server: ApiServer) -> None:
+    pod = server.of("experiments")[0]["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    pod["containers"][0]["image"] = "other"
+
+
 def _another_config(server: ApiServer) -> None:
     server.of("configmaps")[0]["data"]["a.yaml"] = "x: 2\n"
 
@@ -313,6 +322,8 @@ def _gone(server: ApiServer) -> None:
             _more_trials,
             ["with another spec:\n  spec.maxTrialCount: 7 there, 5 here\n", "kubectl edit experiment small-"],
         ),
+        (_fewer_failures, ["spec.maxFailedTrialCount: 2 there, nothing here"]),
+        (_another_image, ['.containers[0].image: "other" there, "none" here']),
         (_another_config, ["ConfigMap files-", "differs from the study's in a.yaml"]),
         (_deleting, ["is being deleted"]),
         (_gone, ["is gone from namespace team", "remove"]),
@@ -329,6 +340,13 @@ def test_what_is_there_but_differs(
         run(tmp_path, pytest.fail)
     assert all(text in raised.value.message for text in expected)
     assert json.dumps(list(server.objects.values())) == before
+
+
+def test_what_another_katib_fills_in_is_no_difference(tmp_path: Path, server: ApiServer) -> None:
+    first = run(tmp_path, ticking(server))
+    (first.directory / "sweep.json").unlink()
+    server.of("experiments")[0]["spec"]["trialTemplate"]["primaryPodLabels"] = {"a": "b"}
+    assert run(tmp_path, pytest.fail).trials == first.trials
 
 
 def test_an_experiment_that_vanishes(tmp_path: Path, server: ApiServer) -> None:

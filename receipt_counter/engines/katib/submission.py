@@ -18,6 +18,7 @@ from receipt_counter.katib.experiment import StudyDocument, plain
 from receipt_counter.katib.rules import room_for_name
 
 _REFERENCES = ("configMap", "configMapRef", "configMapKeyRef")  # keys of a pod under which ConfigMaps are named
+_LIMITS = {"maxTrialCount", "maxFailedTrialCount", "goal"}  # not part of a study's identity, and without defaults
 _LONGEST_VALUE = 60
 
 
@@ -103,8 +104,9 @@ def _without_empty(value: Any) -> Any:
 
 
 def _differences(there: Any, here: Any, path: str) -> Iterator[str]:
+    """What the cluster has not as it is here; what it has beside that are defaults, of whatever version of Katib."""
     if isinstance(there, Mapping) and isinstance(here, Mapping):
-        for key in sorted({*there, *here}):
+        for key in sorted({*here, *(there.keys() & _LIMITS)}):
             yield from _differences(there.get(key), here.get(key), f"{path}.{key}")
     elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
         for index, pair in enumerate(zip(there, here, strict=True)):
