@@ -12,7 +12,7 @@ from receipt_counter.cli.parser import Subparsers, add_command, add_store_option
 from receipt_counter.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_counter.engines.base import SweepResult
+    from receipt_counter.engines.base import Engine, SweepResult
 
 ENGINES = ("local", "katib")
 FAILURES_SHOWN = 5
@@ -24,15 +24,24 @@ def add_commands(commands: Subparsers) -> None:
         commands,
         "sweep",
         sweep,
-        help="run a Katib Experiment: its trials as parallel processes on this machine",
+        help="run a Katib Experiment: its trials as parallel processes on this machine, or on a cluster",
         examples=[
             "receipt-counter sweep experiment.yaml --engine local",
             "receipt-counter sweep experiment.yaml --engine local --workers 4 --store results",
+            "receipt-counter sweep experiment.yaml --engine katib",
         ],
     )
     parser.add_argument("experiment", metavar="EXPERIMENT.yaml", type=Path, help="the Experiment, and its ConfigMaps")
     parser.add_argument(
-        "--engine", default="local", choices=ENGINES, help="local: on this machine (default); katib: not yet"
+        "--engine",
+        default="local",
+        choices=ENGINES,
+        help="local: on this machine (default); katib: on the kubeconfig's cluster, followed from here",
+    )
+    parser.add_argument(
+        "--delete-on-stop",
+        action="store_true",
+        help="with --engine katib: Ctrl-C or SIGTERM deletes the Experiment too (default: it runs on)",
     )
     add_workers_option(parser)
     add_store_option(parser)
@@ -40,25 +49,35 @@ def add_commands(commands: Subparsers) -> None:
 
 def sweep(arguments: argparse.Namespace) -> int:
     """Run the study and sum up what it found."""
-    from receipt_counter.engines.local.engine import LocalEngine
-    from receipt_counter.engines.view import open_view
     from receipt_counter.katib.experiment import read_document
     from receipt_counter.storage.store import open_store
 
-    if arguments.engine == "katib":
-        raise UserError(
-            "--engine katib: running a study on a cluster from here comes with a later version; the same file runs"
-            f" there with: kubectl apply -f {arguments.experiment}"
-        )
+    engine = _engine(arguments)
     store = open_store(arguments.store)
     document = read_document(arguments.experiment)
-    engine = LocalEngine(arguments.workers, open_view=lambda: open_view(sys.stderr))
     try:
         engine.check(document)
     except UserError as error:
         lines = "\n".join(f"  {line}" for line in error.message.splitlines())
-        raise UserError(f"{arguments.experiment}: cannot run here:\n{lines}") from None
+        where = "here" if arguments.engine == "local" else "on a cluster"
+        raise UserError(f"{arguments.experiment}: cannot run {where}:\n{lines}") from None
     return _print_summary(engine.run(document, store.root))
+
+
+def _engine(arguments: argparse.Namespace) -> Engine:
+    from receipt_counter.engines.katib.engine import KatibEngine
+    from receipt_counter.engines.local.engine import LocalEngine
+    from receipt_counter.engines.view import open_view
+
+    if arguments.engine == "local":
+        if arguments.delete_on_stop:
+            raise UserError("--delete-on-stop: is for --engine katib; here nothing outlives the command")
+        return LocalEngine(arguments.workers, open_view=lambda: open_view(sys.stderr))
+    if arguments.workers is not None:
+        raise UserError(
+            "--workers: has no effect with --engine katib; spec.parallelTrialCount says how many trials run at a time"
+        )
+    return KatibEngine(open_view=lambda: open_view(sys.stderr), delete_on_stop=arguments.delete_on_stop)
 
 
 def _print_summary(result: SweepResult) -> int:

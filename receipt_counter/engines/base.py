@@ -164,6 +164,13 @@ class SweepResult:
 class Engine(Protocol):
     """Runs the trials of a study somewhere."""
 
+    def check(self, document: StudyDocument) -> None:
+        """Refuse what cannot run there.
+
+        Raises:
+            UserError: everything that is wrong or not supported, a line each.
+        """
+
     def run(self, document: StudyDocument, store: Path) -> SweepResult:
         """Run a study to its end, or continue it.
 
@@ -217,3 +224,19 @@ def best_trial(trials: Iterable[TrialResult], objective: Objective) -> TrialResu
         if best is None or best.objective is None or objective.better(trial.objective, best.objective):
             best = trial
     return best
+
+
+def result_of(
+    directory: Path, objective: Objective, ended: Mapping[int, TrialResult], outcome: str, *, worked: bool
+) -> SweepResult:
+    """A sweep's result.
+
+    Args:
+        directory: `<store>/studies/<study_id>`.
+        objective: decides the optimum.
+        ended: the trials that ended, by index.
+        outcome: why the sweep ended.
+        worked: whether this call ran or followed any trial.
+    """
+    trials = tuple(ended[index] for index in sorted(ended))
+    return SweepResult(directory.name, directory, trials, best_trial(trials, objective), outcome, worked)

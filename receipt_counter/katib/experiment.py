@@ -36,12 +36,12 @@ class StudyDocument:
     @property
     def fingerprint(self) -> str:
         """16 hex digits that change with anything the study means: name, namespace, spec with defaults, ConfigMaps."""
-        plain = _plain(with_defaults(self.experiment))
-        metadata = plain.get("metadata") or {}
+        whole = plain(with_defaults(self.experiment))
+        metadata = whole.get("metadata") or {}
         meaning = {
             "name": metadata.get("name"),
             "namespace": metadata.get("namespace"),
-            "spec": plain.get("spec"),
+            "spec": whole.get("spec"),
             "configMaps": {name: dict(data) for name, data in self.config_maps.items()},
         }
         canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -91,7 +91,7 @@ def document_text(document: StudyDocument) -> str:
     Args:
         document: the study. Labels its ConfigMaps may have had in another file are not part of it.
     """
-    experiment = _plain(document.experiment)
+    experiment = plain(document.experiment)
     namespace = (experiment.get("metadata") or {}).get("namespace")
     template = ((experiment.get("spec") or {}).get("trialTemplate") or {}).get("configMap") or {}
     objects = []
@@ -130,8 +130,8 @@ def check(document: StudyDocument) -> list[str]:
     return [*check_spec(filled.experiment), *check_template(filled)]
 
 
-def _plain(experiment: V1beta1Experiment) -> dict[str, Any]:
-    """The Experiment as JSON knows it."""
+def plain(experiment: V1beta1Experiment) -> dict[str, Any]:
+    """The Experiment as the JSON that the API server takes."""
     plain: dict[str, Any] = json.loads(json.dumps(experiment.to_dict(), default=_time))
     return plain
 

@@ -61,6 +61,15 @@ def _one_of(key: str, value: str | None, choices: Iterable[str]) -> Iterator[str
         yield f"{key}: {value!r} is not valid; {suggestion(value, choices)}"
 
 
+def room_for_name(experiment: V1beta1Experiment) -> int:
+    """How many characters an Experiment's name may have.
+
+    Katib appends 8 random characters for a trial, and the algorithm's name for its service.
+    """
+    algorithm = experiment.spec.algorithm.algorithm_name if experiment.spec and experiment.spec.algorithm else None
+    return _NAME_LIMIT - 1 - max(8, len(algorithm or ""))
+
+
 def _check_name(experiment: V1beta1Experiment) -> Iterator[str]:
     name = (experiment.metadata.name if experiment.metadata else None) or ""
     if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
@@ -68,9 +77,7 @@ def _check_name(experiment: V1beta1Experiment) -> Iterator[str]:
             f"metadata.name: {name!r} must consist of lower-case letters, digits and '-', begin with a letter and end"
             " with a letter or digit"
         )
-    # Katib appends 8 random characters for a trial, and the algorithm's name for its service.
-    algorithm = experiment.spec.algorithm.algorithm_name if experiment.spec and experiment.spec.algorithm else None
-    room = _NAME_LIMIT - 1 - max(8, len(algorithm or ""))
+    room = room_for_name(experiment)
     if len(name) > room:
         yield f"metadata.name: {name} has {len(name)} characters, at most {room} leave room for what Katib appends"
 

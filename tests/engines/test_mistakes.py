@@ -147,8 +147,8 @@ def test_all_at_once_on_the_command_line(tmp_path: Path) -> None:
     [
         (["--workers", "0"], "--workers: '0' is not a whole number of at least 1"),
         (["--engine", "lokal"], "did you mean 'local'?"),
-        (["--engine", "katib"], "mine.yaml"),
-        (["--engine", "katib"], "comes with a later version; the same file runs there with: kubectl apply -f"),
+        (["--engine", "katib", "--workers", "2"], "--workers: has no effect with --engine katib"),
+        (["--delete-on-stop"], "--delete-on-stop: is for --engine katib"),
     ],
 )
 def test_options(tmp_path: Path, options: list[str], expected: str) -> None:

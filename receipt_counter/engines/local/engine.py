@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from receipt_counter.engines.base import SweepResult, TrialResult, best_trial, spec_of
+from receipt_counter.engines.base import SweepResult, result_of, spec_of
+from receipt_counter.engines.journal import Journal, study_id
 from receipt_counter.engines.local.devices import cores, gpus
-from receipt_counter.engines.local.journal import Journal, study_id
-from receipt_counter.engines.local.plan import Plan, make_plan, restart_refused
+from receipt_counter.engines.local.plan import make_plan, restart_refused
 from receipt_counter.engines.local.preloaded import OURS, Preloaded
 from receipt_counter.engines.local.scheduler import Scheduler
 from receipt_counter.engines.local.suggestions import make_suggester
@@ -74,7 +74,7 @@ class LocalEngine:
             limits = {"max_trials": plan.max_trials, "goal": plan.objective.goal}
             outcome = journal.read_outcome()
             if outcome and {key: outcome.get(key) for key in limits} == limits:
-                return _result(identity, directory, plan, ended, outcome["outcome"], worked=False)
+                return result_of(directory, plan.objective, ended, outcome["outcome"], worked=False)
             if restart_refused(spec_of(document.experiment), outcome):
                 raise UserError(
                     f"spec.resumePolicy: Never: {directory} ended with {outcome['max_trials']} trials, so a larger"
@@ -103,16 +103,9 @@ class LocalEngine:
                 view.close()
             journal.write_table(scheduler.results.values())
             journal.write_outcome({"outcome": scheduler.outcome, **limits})
-            return _result(identity, directory, plan, dict(scheduler.results), scheduler.outcome, worked=True)
+            return result_of(directory, plan.objective, scheduler.results, scheduler.outcome, worked=True)
 
 
 def _environment(store: Path, study: str) -> dict[str, str]:
     """What every trial is told; its progress is for its own log, not for who watches this process."""
     return {"RECEIPT_COUNTER_STORE": str(store.resolve()), "RECEIPT_COUNTER_STUDY": study, ENVIRONMENT_VARIABLE: ""}
-
-
-def _result(
-    identity: str, directory: Path, plan: Plan, ended: dict[int, TrialResult], outcome: str, *, worked: bool
-) -> SweepResult:
-    trials = tuple(ended[index] for index in sorted(ended))
-    return SweepResult(identity, directory, trials, best_trial(trials, plan.objective), outcome, worked)

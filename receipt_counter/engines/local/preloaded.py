@@ -25,7 +25,7 @@ from typing import Any
 
 from receipt_counter.engines.local.guardian import Guardian, has_exited, kill_group
 from receipt_counter.engines.local.trial_process import Launch
-from receipt_counter.engines.local.wakeup import Wakeup
+from receipt_counter.engines.wakeup import Wakeup
 from receipt_counter.processes import die_with_parent
 
 _NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # it starts its threads when it is loaded; our trials compute with torch

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from receipt_counter.engines.base import RUNNING, UNSUCCESSFUL, SweepFailedError, SweepStoppedError, TrialResult
+from receipt_counter.engines.journal import Journal
 from receipt_counter.engines.local.collectors import Collector
 from receipt_counter.engines.local.guardian import Guardian
-from receipt_counter.engines.local.journal import Journal
 from receipt_counter.engines.local.plan import Plan, job_policy
 from receipt_counter.engines.local.preloaded import OURS, Preloaded, PreloadedServer
 from receipt_counter.engines.local.scheduler import Scheduler
@@ -26,15 +26,14 @@ from receipt_counter.engines.local.trial_process import (
     module_arguments,
 )
 from receipt_counter.engines.local.trial_run import FORGIVEN_KILLS, KILLS, Setup, TrialRun
-from receipt_counter.engines.local.wakeup import Wakeup
 from receipt_counter.engines.view import RunningTrial, Snapshot, View
+from receipt_counter.engines.wakeup import STOP_SIGNALS, Wakeup
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.katib.template import Container, primary_container, render_trial
 from receipt_counter.storage.files import write_atomic
 
 SECONDS_BETWEEN_LOOKS = 0.5  # at what running trials print
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Sweep:
@@ -86,7 +85,7 @@ class Sweep:
     def __enter__(self) -> Sweep:
         self._scratch = tempfile.TemporaryDirectory(prefix="receipt-counter-", ignore_cleanup_errors=True)
         self._guardian = Guardian()
-        self._wakeup = Wakeup([signal.SIGCHLD], dict.fromkeys(_STOP_SIGNALS, self._on_signal)).__enter__()
+        self._wakeup = Wakeup([signal.SIGCHLD], dict.fromkeys(STOP_SIGNALS, self._on_signal)).__enter__()
         return self
 
     def __exit__(

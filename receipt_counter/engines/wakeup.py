@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Protocol, TypeVar
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what asks a sweep to stop
 Handler = Callable[[int, FrameType | None], Any]
 
 

@@ -5,7 +5,7 @@
       sweep.json                 why the sweep ended, once it has
       trials.csv                 a row a trial, rewritten whole after each
       trials/<trial>/trial.json  the record, see `TrialResult`
-      trials/<trial>/stdout.log  what the last attempt printed; stdout-1.log the first one's, ...
+      trials/<trial>/stdout.log  what the last attempt printed; stdout-1.log the first one's, ... (local engine only)
 
 Every file is whole or absent, so the engine can die at any instant. The study's id is made of what decides what its
 trials are: a larger maxTrialCount, another maxFailedTrialCount, resumePolicy or goal continues the same study.

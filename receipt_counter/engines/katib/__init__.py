@@ -1,0 +1,9 @@
+"""The Katib engine: trials are Jobs on a Kubernetes cluster, run by Katib; this machine submits and follows.
+
+Its account needs, in the study's namespace: get and create (and delete, for `--delete-on-stop`) on
+experiments.kubeflow.org, list on trials.kubeflow.org, get, create and patch on configmaps.
+
+Its wire format is tested against a stand-in of the API server written from Katib's v1beta1 types and Kubernetes' API
+conventions. It was never run on a real cluster: not with the admission webhooks and controllers of Katib, not with real
+authentication (client certificates, exec plugins, service accounts), RBAC, garbage collection or watch caches.
+"""

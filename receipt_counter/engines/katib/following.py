@@ -1,0 +1,102 @@
+"""A study that runs on a cluster as it is known here: what is kept of its trials, and what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from kubeflow_katib_api.models import V1beta1ExperimentSpec, V1beta1Trial
+
+from receipt_counter.engines.base import PENDING, UNSUCCESSFUL, Objective, TrialResult, best_trial
+from receipt_counter.engines.journal import Journal
+from receipt_counter.engines.katib.trials import trial_results
+from receipt_counter.engines.view import RunningTrial, Snapshot
+from receipt_counter.errors import UserError
+from receipt_counter.katib.experiment import StudyDocument
+
+
+class Record:
+    """The trials of one Experiment.
+
+    Args:
+        journal: keeps those that ended.
+        experiment: the Experiment's name on the cluster.
+        spec: its spec, with Katib's defaults.
+        objective: what it looks for.
+
+    Attributes:
+        ended: the trials that ended, by index, those of earlier calls included.
+        active: those that run or wait to run.
+    """
+
+    def __init__(self, journal: Journal, experiment: str, spec: V1beta1ExperimentSpec, objective: Objective) -> None:
+        self.experiment = experiment
+        self.directory = journal.directory
+        self.ended: dict[int, TrialResult] = journal.read_trials()
+        self.active: dict[int, TrialResult] = {}
+        self._journal, self._objective = journal, objective
+        self._total = 0
+        self._most: int | None = spec.max_trial_count
+        self._parallel: int = spec.parallel_trial_count
+
+    def require_own(self) -> None:
+        """Refuse to mix the trials of an Experiment with those another engine ran.
+
+        Raises:
+            UserError: another engine began the study.
+        """
+        other = next((trial.name for trial in self.ended.values() if not self._is_own(trial.name)), None)
+        if other is not None:
+            raise UserError(
+                f"{self.directory} holds trials of another engine ({other}): finish it there, or use another --store"
+            )
+
+    def begin(self, document: StudyDocument) -> None:
+        """Keep the document as it was read."""
+        self._journal.write_document(document)
+
+    def update(self, trials: Iterable[V1beta1Trial], *, last: bool) -> None:
+        """Take how the trials stand now, and keep what changed of those that ended.
+
+        Args:
+            trials: the Experiment's.
+            last: whether no other trials will come.
+        """
+        found = trial_results(trials, {**self.active, **self.ended}, self._objective)
+        changed = {i: trial for i, trial in found.items() if trial.has_ended and self.ended.get(i) != trial}
+        for trial in changed.values():
+            self._journal.write_trial(trial)
+        self.ended.update(changed)
+        self.active = {index: trial for index, trial in found.items() if not trial.has_ended}
+        self._total = len(self.ended) + len(self.active)
+        if not last:
+            self._total = max(self._total, self._most or 0)
+        if changed or not self._journal.table.exists():
+            self._journal.write_table(self.ended.values())
+
+    def snapshot(self) -> Snapshot:
+        """How the sweep stands, for a view."""
+        ended = tuple(self.ended[index] for index in sorted(self.ended))
+        return Snapshot(
+            ended,
+            tuple(map(_running, self.active.values())),
+            self._total,
+            best_trial(ended, self._objective),
+            self._parallel,
+        )
+
+    def _is_own(self, trial: str) -> bool:
+        return trial.startswith(f"{self.experiment}-")
+
+
+def last_failure(trials: Iterable[TrialResult]) -> list[str]:
+    """What the trial that failed last said, if any did."""
+    failed = [trial for trial in trials if trial.status in UNSUCCESSFUL]
+    return [max(failed, key=lambda trial: (trial.ended, trial.index)).failure] if failed else []
+
+
+def _running(trial: TrialResult) -> RunningTrial:
+    started = datetime.fromisoformat(trial.started) if trial.started else None
+    seconds = max((datetime.now(UTC) - started).total_seconds(), 0.0) if started else 0.0
+    progress = PENDING if trial.status == PENDING else ""
+    return RunningTrial(trial.name, trial.assignments, progress, trial.objective, seconds, None)

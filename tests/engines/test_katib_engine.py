@@ -1,0 +1,451 @@
+"""The Katib engine against a stand-in of a cluster: the wire format, faults, and what is left here."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receipt_counter.engines.base import (
+    EARLY_STOPPED,
+    FAILED,
+    GOAL,
+    MAX_TRIALS,
+    METRICS_UNAVAILABLE,
+    SUCCEEDED,
+    SweepFailedError,
+    SweepResult,
+    SweepStoppedError,
+    name_of,
+)
+from receipt_counter.engines.katib.connection import Patience
+from receipt_counter.engines.katib.engine import KatibEngine
+from receipt_counter.engines.katib.submission import submitted
+from receipt_counter.engines.local.engine import LocalEngine
+from receipt_counter.errors import UserError
+from receipt_counter.katib.experiment import StudyDocument, check
+from tests.engines.api_server import DROP, LOSE, ApiServer, Fault, Katib, condition, metric
+from tests.engines.support import LEARNING_RATE, experiment, read, start_sweep, write
+
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"}, "data": {"a.yaml": "x: 1\n"}}
+FORBIDDEN = 'experiments.kubeflow.org is forbidden: User "u" cannot get resource "experiments"'
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    with ApiServer() as started:
+        started.write_kubeconfig(tmp_path / "kubeconfig", "team")
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        yield started
+
+
+def study(directory: Path, trials: int = 5, command: str = "echo loss=${lr}", **options: Any) -> StudyDocument:
+    mounted = {"volumeMounts": [{"name": "v", "mountPath": "/etc/study"}]}
+    pod = {"volumes": [{"name": "v", "configMap": {"name": "files"}}]}
+    document = experiment(command, parameters=[LEARNING_RATE], trials=trials, container=mounted, pod=pod, **options)
+    directory.mkdir(exist_ok=True)
+    return read(directory, document, CONFIG)
+
+
+def run(
+    directory: Path, sleep: Callable[[float], object], document: StudyDocument | None = None, **options: Any
+) -> SweepResult:
+    engine = KatibEngine(sleep=sleep, interval=5.0, **options)
+    return engine.run(document or study(directory), directory / "store")
+
+
+def ticking(server: ApiServer, **options: Any) -> Callable[[float], None]:
+    """A sleep in which the cluster works."""
+    katib = Katib(server, **options)
+    return lambda seconds: katib.tick()
+
+
+def files(directory: Path) -> dict[str, str]:
+    return {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*.*") if path.is_file()}
+
+
+def test_a_study_is_followed_to_its_end(tmp_path: Path, server: ApiServer) -> None:
+    result = run(tmp_path, ticking(server, endings={1: "Failed"}))
+    assert [trial.status for trial in result.trials] == [SUCCEEDED, FAILED, SUCCEEDED, SUCCEEDED, SUCCEEDED]
+    assert [trial.assignments["lr"] for trial in result.trials] == ["0.1", "0.2", "0.3", "0.4", "0.5"]
+    assert (result.outcome, result.worked) == (MAX_TRIALS, True)
+    assert result.optimum == result.trials[4]
+    assert result.trials[0].started == "2026-01-01T00:00:20+00:00"
+    assert result.trials[0].seconds == 10.0
+    assert result.trials[1].message == "Trial has ended. Job message: Failed"
+    (there,) = server.of("experiments")
+    assert there["metadata"]["name"] == result.study_id == result.directory.name
+    assert there["metadata"]["namespace"] == "team"
+    left = files(result.directory)
+    assert json.loads(left["sweep.json"]) == {"outcome": MAX_TRIALS, "max_trials": 5, "goal": None}
+    assert sum(name.endswith("trial.json") for name in left) == 5
+    server.requests.clear()
+    again = run(tmp_path, pytest.fail)
+    assert (again.worked, again.trials, server.requests) == (False, result.trials, [])
+
+
+def test_the_directory_is_the_local_engines(tmp_path: Path, server: ApiServer) -> None:
+    result = run(tmp_path, ticking(server))
+    local = LocalEngine().run(study(tmp_path), tmp_path / "local")
+    assert result.study_id == local.study_id
+    for name in ("experiment.yaml", "sweep.json"):
+        assert (result.directory / name).read_text() == (local.directory / name).read_text()
+    tables = [list(csv.reader((found.directory / "trials.csv").open())) for found in (result, local)]
+    assert tables[0][0] == tables[1][0]
+    assert len(tables[0]) == len(tables[1])
+    (local.directory / "sweep.json").unlink()
+    with pytest.raises(UserError, match="holds trials of another engine"):
+        KatibEngine().run(study(tmp_path), tmp_path / "local")
+
+
+FAULTS: list[Fault] = [
+    500,
+    DROP,
+    LOSE,
+    (429, "TooManyRequests", "slow down", {"Retry-After": "7"}),
+    (410, "Expired", "too old resource version"),
+    502,
+    503,
+    504,
+]
+
+
+@pytest.mark.parametrize("offset", range(len(FAULTS)))
+def test_faults_change_nothing(tmp_path: Path, server: ApiServer, offset: int) -> None:
+    """Every other request fails, each in turn by each fault."""
+    calm = run(tmp_path / "calm", ticking(server))
+    server.objects.clear()
+    server.requests.clear()
+    katib, rested = Katib(server), []
+
+    def sleep(seconds: float) -> None:
+        rested.append(seconds)
+        if seconds == 5.0:
+            katib.tick()
+
+    cycle = itertools.islice(itertools.cycle(FAULTS), offset, None)
+    server.faults.extend(fault for _, found in zip(range(60), cycle, strict=False) for fault in (found, None))
+    result = run(tmp_path, sleep, patience=Patience(pause=0.5, first_tries=2))
+    assert files(result.directory) == files(calm.directory)
+    assert len(server.of("experiments")) == len(server.of("configmaps")) == 1
+    assert set(rested) == {0.5, 5.0, 7.0}
+
+
+@pytest.mark.parametrize("fault", [LOSE, DROP, 500, None])
+def test_submitting_is_begun_once(tmp_path: Path, server: ApiServer, fault: Fault | None) -> None:
+    """Whichever of its requests fails, there is one Experiment, which owns one ConfigMap."""
+    tick = ticking(server)
+    for request in range(5):
+        server.objects.clear()
+        server.faults.extend([None] * request + [fault])
+        result = run(tmp_path, tick, document=study(tmp_path, trials=request + 1))
+        (there,), (config_map,) = server.of("experiments"), server.of("configmaps")
+        (owner,) = config_map["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"]) == ("Experiment", there["metadata"]["uid"])
+        assert config_map["metadata"]["name"] == f"files{result.study_id[-9:]}"
+        (volume,) = there["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["volumes"]
+        assert volume["configMap"]["name"] == config_map["metadata"]["name"]
+        server.delete(("experiments", "team", result.study_id))
+        assert server.of("configmaps") == []
+        (result.directory / "sweep.json").unlink()
+        for record in result.directory.glob("trials/*/trial.json"):
+            record.unlink()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "observed", "expected", "objective"),
+    [
+        (["Succeeded"], metric("loss", 3.0, 1.0, 4.0), SUCCEEDED, 1.0),
+        (["EarlyStopped"], metric("loss", 3.0, 2.0, 4.0), EARLY_STOPPED, 2.0),
+        (["Killed"], metric("loss", 3.0), FAILED, 3.0),
+        (
+            ["MetricsUnavailable"],
+            metric("loss", "unavailable", "unavailable", "unavailable"),
+            METRICS_UNAVAILABLE,
+            None,
+        ),
+        (["Failed"], None, FAILED, None),
+        (["Succeeded"], metric("loss", "3.5", "unavailable", "unavailable"), SUCCEEDED, 3.5),
+        (["EarlyStopped", "Failed"], metric("loss", "nan"), FAILED, None),
+        (["Succeeded"], metric("accuracy", 1.0), SUCCEEDED, None),
+    ],
+)
+def test_statuses(
+    tmp_path: Path, server: ApiServer, conditions: list[str], observed: Any, expected: str, objective: float | None
+) -> None:
+    tick = ticking(server)
+    ticks = itertools.count()
+
+    def sleep(seconds: float) -> None:
+        tick(seconds)
+        if next(ticks) == 1:  # the trial is created by now
+            (trial,) = server.of("trials")
+            trial["status"]["conditions"] += [condition(kind, message=f"said {kind}") for kind in conditions]
+            trial["status"]["observation"] = {"metrics": [observed]} if observed else {}
+
+    result = run(tmp_path, sleep, study(tmp_path, trials=1))
+    (trial,) = result.trials
+    assert (trial.status, trial.objective) == (expected, objective)
+    assert (f"said {conditions[-1]}" in trial.message) == (expected in (FAILED, METRICS_UNAVAILABLE))
+    assert (trial.seconds, trial.ended) == (280.0, "2026-01-01T00:05:00+00:00")
+
+
+def test_the_goal_ends_it_when_what_runs_has_ended(tmp_path: Path, server: ApiServer) -> None:
+    document = study(tmp_path, trials=9, parallel=3, objective={"goal": 0.5})
+    result = run(tmp_path, ticking(server, loss=lambda number: 1.0 - number / 4), document)
+    assert result.outcome == GOAL
+    assert [trial.objective for trial in result.trials][:3] == [1.0, 0.75, 0.5]
+    assert len(result.trials) == len(server.of("trials")) < 9
+
+
+def test_an_experiment_that_failed(tmp_path: Path, server: ApiServer) -> None:
+    document = study(tmp_path, maxFailedTrialCount=2)
+    for _ in range(2):  # the second call attaches to it
+        with pytest.raises(SweepFailedError, match=r"max failed count has reached.*\n.* failed: Trial has ended"):
+            run(tmp_path, ticking(server, endings=dict.fromkeys(range(5), "Failed")), document)
+    assert server.requests.count("POST experiments") == 1
+    assert not list(tmp_path.rglob("sweep.json"))
+
+
+@pytest.mark.parametrize("after", range(1, 8))
+def test_stopped_and_attached_again(tmp_path: Path, server: ApiServer, after: int) -> None:
+    calm = run(tmp_path / "calm", ticking(server))
+    server.objects.clear()
+    server.requests.clear()
+    tick = ticking(server)
+    left = [after]
+
+    def sleep(seconds: float) -> None:
+        tick(seconds)
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SweepStoppedError, match="follows it again") as raised:
+        run(tmp_path, sleep)
+    assert raised.value.status == 128 + signal.SIGTERM
+    result = run(tmp_path, tick)
+    assert files(result.directory) == files(calm.directory)
+    assert server.requests.count("POST experiments") == 1
+
+
+@pytest.mark.parametrize(("signals", "said", "left"), [(1, "is deleted", 0), (2, "may not be deleted", 4)])
+def test_deleted_on_stop(tmp_path: Path, server: ApiServer, signals: int, said: str, left: int) -> None:
+    """The deletion is tried again too, unless another signal comes while it waits."""
+    tick, sent = ticking(server), itertools.count()
+
+    def sleep(seconds: float) -> None:
+        tick(seconds)
+        if len(server.of("trials")) == 2 and next(sent) < signals:
+            os.kill(os.getpid(), signal.SIGINT)
+            server.faults.append(503)
+
+    with pytest.raises(SweepStoppedError, match=said) as raised:
+        run(tmp_path, sleep, delete_on_stop=True)
+    assert raised.value.status == 128 + signal.SIGINT
+    assert len(server.objects) == left
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ((401, "Unauthorized", "Unauthorized"), ["get experiments.kubeflow.org small-", "log in again"]),
+        (
+            (403, "Forbidden", FORBIDDEN),
+            ["verb get on experiments.kubeflow.org", "auth can-i get experiments.kubeflow.org -n team", FORBIDDEN],
+        ),
+        ((400, "BadRequest", "what is this"), ["(400): what is this"]),
+    ],
+)
+def test_refusals(tmp_path: Path, server: ApiServer, fault: Fault, expected: list[str]) -> None:
+    server.faults.append(fault)
+    with pytest.raises(UserError) as raised:
+        run(tmp_path, pytest.fail)
+    assert all(text in raised.value.message for text in expected)
+    assert len(server.requests) == 1
+
+
+def test_a_webhook_is_no_missing_role(tmp_path: Path, server: ApiServer) -> None:
+    said = 'admission webhook "validator.experiment.katib.kubeflow.org" denied the request: spec.x: Invalid'
+    server.faults.extend([None, None, None, (403, "Forbidden", said)])
+    with pytest.raises(UserError) as raised:
+        run(tmp_path, pytest.fail)
+    assert said in raised.value.message
+    assert "create experiments.kubeflow.org" in raised.value.message
+    assert "Role" not in raised.value.message
+
+
+def test_no_katib(tmp_path: Path, server: ApiServer) -> None:
+    server.has_katib = False
+    with pytest.raises(UserError, match="Katib is not installed"):
+        run(tmp_path, pytest.fail)
+
+
+def _more_trials(server: ApiServer) -> None:
+    server.of("experiments")[0]["spec"]["maxTrialCount"] = 7
+
+
+def _fewer_failures(server: ApiServer) -> None:
+    server.of("experiments")[0]["spec"]["maxFailedTrialCount"] = 2
+
+
+def _another_image(server: ApiServer) -> None:
+    pod = server.of("experiments")[0]["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    pod["containers"][0]["image"] = "other"
+
+
+def _another_config(server: ApiServer) -> None:
+    server.of("configmaps")[0]["data"]["a.yaml"] = "x: 2\n"
+
+
+def _deleting(server: ApiServer) -> None:
+    server.of("experiments")[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+
+def _gone(server: ApiServer) -> None:
+    server.delete(next(key for key in server.objects if key[0] == "experiments"))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            _more_trials,
+            ["with another spec:\n  spec.maxTrialCount: 7 there, 5 here\n", "kubectl edit experiment small-"],
+        ),
+        (_fewer_failures, ["spec.maxFailedTrialCount: 2 there, nothing here"]),
+        (_another_image, ['.containers[0].image: "other" there, "none" here']),
+        (_another_config, ["ConfigMap files-", "differs from the study's in a.yaml"]),
+        (_deleting, ["is being deleted"]),
+        (_gone, ["is gone from namespace team", "remove"]),
+    ],
+)
+def test_what_is_there_but_differs(
+    tmp_path: Path, server: ApiServer, change: Callable[[ApiServer], None], expected: list[str]
+) -> None:
+    result = run(tmp_path, ticking(server))
+    (result.directory / "sweep.json").unlink()
+    change(server)
+    before = json.dumps(list(server.objects.values()))
+    with pytest.raises(UserError) as raised:
+        run(tmp_path, pytest.fail)
+    assert all(text in raised.value.message for text in expected)
+    assert json.dumps(list(server.objects.values())) == before
+
+
+def test_what_another_katib_fills_in_is_no_difference(tmp_path: Path, server: ApiServer) -> None:
+    first = run(tmp_path, ticking(server))
+    (first.directory / "sweep.json").unlink()
+    server.of("experiments")[0]["spec"]["trialTemplate"]["primaryPodLabels"] = {"a": "b"}
+    assert run(tmp_path, pytest.fail).trials == first.trials
+
+
+def test_an_experiment_that_vanishes(tmp_path: Path, server: ApiServer) -> None:
+    tick = ticking(server)
+
+    def sleep(seconds: float) -> None:
+        tick(seconds)
+        if any("completionTime" in trial["status"] for trial in server.of("trials")):
+            _gone(server)
+
+    with pytest.raises(UserError, match="is gone from namespace team: somebody deleted it"):
+        run(tmp_path, sleep)
+
+
+@pytest.mark.parametrize(("answered", "tries", "rests"), [(0, 2, [1.0]), (6, 5, [1.0, 2.0, 3.0, 3.0])])
+def test_patience_ends(tmp_path: Path, server: ApiServer, answered: int, tries: int, rests: list[float]) -> None:
+    server.faults.extend([None] * answered + [500] * 20)
+    rested: list[float] = []
+    with pytest.raises(UserError, match=f"failed {tries} times when asked to .*500") as raised:
+        run(tmp_path, rested.append, patience=Patience(1.0, longest=3.0, tries=5, first_tries=2))
+    assert raised.value.status == 1
+    assert rested == rests
+    assert len(server.requests) == answered + tries
+
+
+def test_nobody_listens(tmp_path: Path, server: ApiServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(kubeconfig.read_text().replace(str(server.port), str(port)))
+    with pytest.raises(UserError, match=f"127.0.0.1:{port} failed 4 times.*refused"):
+        run(tmp_path, lambda seconds: None)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [(None, "no cluster is configured"), ("a: [", "no cluster is configured")]
+)
+def test_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, expected: str) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    if content is not None:
+        (tmp_path / "kubeconfig").write_text(content)
+    with pytest.raises(UserError, match=expected):
+        run(tmp_path, pytest.fail)
+
+
+def test_no_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    with pytest.raises(UserError, match="pip install kubernetes"):
+        run(tmp_path, pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("own", "contexts", "expected"), [("mine", "team", "mine"), (None, "team", "team"), (None, None, "default")]
+)
+def test_namespace(tmp_path: Path, server: ApiServer, own: str | None, contexts: str | None, expected: str) -> None:
+    server.write_kubeconfig(tmp_path / "kubeconfig", contexts)
+    document = experiment("echo loss=${lr}", trials=1)
+    document["metadata"].update({"namespace": own} if own else {})
+    run(tmp_path, ticking(server), read(tmp_path, document))
+    assert {namespace for _, namespace, _ in server.objects} == {expected}
+
+
+@pytest.mark.parametrize("length", [5, 44, 45, 54])
+def test_long_names_are_folded(tmp_path: Path, length: int) -> None:
+    document = experiment("echo loss=${lr}")
+    document["metadata"]["name"] = "n" * length
+    there = submitted(read(tmp_path, document))
+    assert check(there) == []
+    assert name_of(there.experiment).startswith("n" * min(length, 45) + "-")
+    assert name_of(submitted(read(tmp_path, experiment("echo loss=${lr}", trials=9))).experiment) != name_of(
+        submitted(read(tmp_path, experiment("echo loss=2${lr}", trials=9))).experiment
+    )
+
+
+def test_rules_first(tmp_path: Path, server: ApiServer) -> None:
+    with pytest.raises(UserError, match=r"spec\.parallelTrialCount"):
+        run(tmp_path, pytest.fail, study(tmp_path, parallelTrialCount=9))
+    assert server.requests == []
+
+
+def test_command_line(tmp_path: Path, server: ApiServer) -> None:
+    document = study(tmp_path, trials=2)
+    path, store = tmp_path / "experiment.yaml", tmp_path / "store"
+    process = start_sweep(path, store, "--engine", "katib")
+    while "GET trials" not in server.requests:
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "follows it again" in errors
+    katib = Katib(server)
+    for _ in range(8):
+        katib.tick()
+    process = start_sweep(path, store, "--engine", "katib")
+    printed, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+    assert "2 trials" in printed
+    assert f"best    {name_of(submitted(document).experiment)}-" in printed
+    broken = write(tmp_path / "broken.yaml", experiment("echo loss=${lr}", parallelTrialCount=9))
+    process = start_sweep(broken, store, "--engine", "katib")
+    _, errors = process.communicate(timeout=20)
+    assert "broken.yaml: cannot run on a cluster:" in errors
