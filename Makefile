@@ -16,7 +16,7 @@ TESTS ?= tests
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test lint format types pipelines bench lock clean
+.PHONY: help demo install test lint format types pipelines manifests bench lock clean
 
 help: ## List every target with a sentence.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ types: install ## Check types strictly.
 
 pipelines: install ## Compile the pipelines for Kubeflow into build/pipelines.
 	$(BIN)/python -m pipelines build/pipelines
+
+manifests: install ## Write the Katib Experiments of the two studies into manifests/katib.
+	$(BIN)/python -m receipt_counter.study.manifests manifests/katib
 
 bench: install ## Measure training throughput side by side with Hugging Face's Trainer.
 	$(BIN)/python benchmarks/train_throughput.py

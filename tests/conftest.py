@@ -3,10 +3,15 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# How long one example takes says how busy the machine is, nothing else.
+settings.register_profile("receipt-counter", deadline=None)
+settings.load_profile("receipt-counter")
 
 # Folders whose files take longest: begun first, so that no worker is left alone with one of them at the end.
 LONGEST = ("pipeline", "engines", "training", "study", "promotion", "config")
