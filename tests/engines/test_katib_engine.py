@@ -349,6 +349,15 @@ def test_what_another_katib_fills_in_is_no_difference(tmp_path: Path, server: Ap
     assert run(tmp_path, pytest.fail).trials == first.trials
 
 
+def test_trials_of_others_and_trials_that_were_deleted(tmp_path: Path, server: ApiServer) -> None:
+    first = run(tmp_path, ticking(server))
+    (first.directory / "sweep.json").unlink()
+    server.delete(("trials", "team", first.trials[0].name))
+    metadata = {"name": "other-1", "labels": {"katib.kubeflow.org/experiment": "other"}}
+    server.put("trials", "team", {"apiVersion": "kubeflow.org/v1beta1", "kind": "Trial", "metadata": metadata})
+    assert run(tmp_path, pytest.fail).trials == first.trials
+
+
 def test_an_experiment_that_vanishes(tmp_path: Path, server: ApiServer) -> None:
     tick = ticking(server)
 
