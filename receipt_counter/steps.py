@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,14 +50,6 @@ def step(name: str) -> Iterator[Progress]:
     finally:
         progress.event("step_end", name=name)
         progress.close()
-
-
-def parse_config(text: str) -> Config:
-    """The config in a text that `to_yaml` wrote, as steps hand it on."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "config.yaml"
-        path.write_text(text, encoding="utf-8")
-        return from_yaml(path)
 
 
 def prepare_data(config: Config, store: Store, progress: Progress) -> Dataset:

@@ -31,10 +31,11 @@ def prepare_data(
     from pathlib import Path
 
     from receipt_counter import steps
+    from receipt_counter.config.loading import parse_config
     from receipt_counter.storage.store import open_store
 
     with steps.step("prepare data") as progress:
-        prepared = steps.prepare_data(steps.parse_config(config), open_store(store), progress)
+        prepared = steps.prepare_data(parse_config(config), open_store(store), progress)
         dataset.uri = str(prepared.path)
         dataset.metadata.update(fingerprint=prepared.fingerprint, code_version=code_version)
         for split, images in prepared.splits.items():

@@ -31,6 +31,7 @@ def train(
     from pathlib import Path
 
     from receipt_counter import steps
+    from receipt_counter.config.loading import parse_config
     from receipt_counter.data.dataset import Dataset
     from receipt_counter.storage.run import Run
     from receipt_counter.storage.store import open_store
@@ -38,7 +39,7 @@ def train(
 
     with steps.step("train") as progress:
         directory = launch(
-            steps.parse_config(config),
+            parse_config(config),
             Dataset.open(Path(dataset.uri)),
             open_store(store).root,
             experiment_name=experiment_name,

@@ -86,14 +86,7 @@ def compare_models(
         )
     runs = aligned_runs([*baseline, *candidate])
     before, after = runs[: len(baseline)], runs[len(baseline) :]
-    slices: dict[tuple[str, str], Effect] = {}
-    for name, rows in _slices(before[0]).items():
-        if len(rows) < max(least, 2):
-            continue
-        old, new = ([run.select(rows) for run in side] for side in (before, after))
-        for metric in SLICE_METRICS:
-            if all(metric in run.scores for run in (*old, *new)):  # where nothing is asked there are no answers
-                slices[metric, name] = metric_effect(old, new, metric)
+    slices = slice_effects(before, after, least)
     effects = {metric: metric_effect(before, after, metric) for metric in metrics}
     return Comparison(with_holm(effects), with_holm(slices))
 
@@ -106,6 +99,26 @@ def metric_effect(baseline: Sequence[EvaluatedRun], candidate: Sequence[Evaluate
     """
     before, after = (np.stack([run.score(metric) for run in runs]) for runs in (baseline, candidate))
     return paired_effect(after - before)
+
+
+def slice_effects(
+    baseline: Sequence[EvaluatedRun], candidate: Sequence[EvaluatedRun], least: int = SLICE_IMAGES
+) -> dict[tuple[str, str], Effect]:
+    """The paired effects on each part of the images, {(metric, "key=value"): effect}, not corrected.
+
+    Args:
+        baseline, candidate: read by `aligned_runs`, the seeds in the same order.
+        least: parts with fewer images are left out.
+    """
+    found: dict[tuple[str, str], Effect] = {}
+    for name, rows in _slices(baseline[0]).items():
+        if len(rows) < max(least, 2):
+            continue
+        old, new = ([run.select(rows) for run in side] for side in (baseline, candidate))
+        for metric in SLICE_METRICS:
+            if all(metric in run.scores for run in (*old, *new)):  # where nothing is asked there are no answers
+                found[metric, name] = metric_effect(old, new, metric)
+    return found
 
 
 def aligned_runs(predictions: Sequence[Path]) -> list[EvaluatedRun]:

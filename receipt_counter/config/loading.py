@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -290,6 +291,14 @@ def to_yaml(tree: Any) -> str:
     """A config, or another tree of settings, as YAML text; `from_yaml` gives the equal config back."""
     text: str = yaml.safe_dump(to_plain(tree), sort_keys=False, allow_unicode=True)
     return text
+
+
+def parse_config(text: str) -> Config:
+    """The config in a text that `to_yaml` wrote, as pipeline steps and ConfigMaps hand it on."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "config.yaml"
+        path.write_text(text, encoding="utf-8")
+        return from_yaml(path)
 
 
 def from_yaml(path: Path) -> Config:

@@ -110,6 +110,16 @@ class Journal:
         """What `write_outcome` kept; nothing before the sweep first ended."""
         return read_json(self._outcome_file) if self._outcome_file.exists() else {}
 
+    def finished(self, limits: Mapping[str, Any]) -> str | None:
+        """Why the sweep ended, if it has under the same limits; with others there may be more to do.
+
+        Args:
+            limits: as they were given to `write_outcome`.
+        """
+        outcome = self.read_outcome()
+        same = outcome and {key: outcome.get(key) for key in limits} == limits
+        return str(outcome["outcome"]) if same else None
+
     def write_outcome(self, outcome: Mapping[str, Any]) -> None:
         """Keep why the sweep ended, and under which limits."""
         write_json(self._outcome_file, dict(outcome))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from receipt_counter.comparison.compare_models import SLICE_IMAGES, SLICE_METRICS, aligned_runs, metric_effect, verdict
+from receipt_counter.comparison.compare_models import aligned_runs, metric_effect, slice_effects, verdict
 from receipt_counter.comparison.effects import Effect
 from receipt_counter.comparison.multiple_comparisons import with_holm
 from receipt_counter.comparison.power import detectable_difference
@@ -113,20 +113,9 @@ class _Pair:
 
     def slices(self) -> dict[str, dict[str, Any]]:
         """Effects on the slices that hold enough images, corrected over slices x metrics."""
-        rows: dict[str, list[int]] = {}
-        for row, line in enumerate(self.before[0].predictions):
-            for key, value in line.get("slices", {}).items():
-                rows.setdefault(f"{key}={value}", []).append(row)
-        found: dict[tuple[str, str], Effect] = {}
-        for name, members in sorted(rows.items()):
-            if len(members) < SLICE_IMAGES:
-                continue
-            before, after = ([run.select(members) for run in side] for side in (self.before, self.after))
-            for metric in SLICE_METRICS:
-                if all(metric in run.scores for run in (*before, *after)):
-                    found[name, metric] = metric_effect(before, after, metric)
+        found = slice_effects(self.before, self.after)
         nested: dict[str, dict[str, Any]] = {}
-        for (name, metric), effect in with_holm(found, metric_of=itemgetter(1)).items():
+        for (metric, name), effect in with_holm(found, metric_of=itemgetter(0)).items():
             nested.setdefault(name, {})[metric] = effect_entry(metric, effect)
         return nested
 

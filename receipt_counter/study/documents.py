@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from receipt_counter.config.loading import build, from_yaml
+from receipt_counter.config.loading import build, parse_config
 from receipt_counter.config.schema import Config
 from receipt_counter.config.source import read_yaml
 from receipt_counter.config.validation import coerce, declarations
@@ -45,10 +45,7 @@ def study_files(document: StudyDocument) -> Mapping[str, str]:
 
 def base_config(files: Mapping[str, str]) -> Config:
     """The config that every variant of a study changes."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / CONFIG_FILE
-        path.write_text(files[CONFIG_FILE], encoding="utf-8")
-        return from_yaml(path)
+    return parse_config(files[CONFIG_FILE])
 
 
 def study_settings(files: Mapping[str, str]) -> StudySettings:

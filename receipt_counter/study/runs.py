@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from receipt_counter.config.loading import resolve_onto
@@ -12,7 +9,7 @@ from receipt_counter.config.schema import Config
 from receipt_counter.config.source import Setting
 from receipt_counter.data.dataset import Dataset
 from receipt_counter.progress import Progress
-from receipt_counter.storage.files import read_json
+from receipt_counter.storage.files import exclusive, read_json
 from receipt_counter.storage.run import FINISHED, Run
 from receipt_counter.storage.store import Store, run_id
 from receipt_counter.storage.versions import code_version
@@ -35,16 +32,8 @@ def dataset_of(config: Config, store: Store, progress: Progress) -> Dataset:
 
     if config.data.path is not None:
         return Dataset.open(Path(config.data.path))
-    with _one_at_a_time(store.datasets / ".rendering"):
+    with exclusive(store.datasets, "store", wait=True):
         return prepare_data(config, store, progress)
-
-
-@contextmanager
-def _one_at_a_time(file: Path) -> Iterator[None]:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def code_versions(store: Store) -> list[str]:

@@ -67,6 +67,15 @@ def effect_of(value: float, half: float) -> dict[str, Any]:
     }
 
 
+FAILED_TRIAL = {
+    "trial": "ablation-0017",
+    "status": "failed",
+    "parameters": {"variant": "late_transitions", "seed": 44},
+    "message": "exit status 1",
+    "log": LOG,
+}
+
+
 def fabricate_ablation() -> dict[str, Any]:
     """The content of an analysis.json: late_transitions lacks a seed, text_length_16 changes nothing."""
     effects = {
@@ -111,18 +120,7 @@ def fabricate_ablation() -> dict[str, Any]:
             for name, (_, _, values, half, _) in VARIATIONS.items()
         },
         "missing": missing,
-        "failures": {
-            "trials": [
-                {
-                    "trial": "ablation-0017",
-                    "status": "failed",
-                    "parameters": {"variant": "late_transitions", "seed": 44},
-                    "message": "exit status 1",
-                    "log": LOG,
-                }
-            ],
-            "counts": {"succeeded": 35, "failed": 1},
-        },
+        "failures": {"trials": [FAILED_TRIAL], "counts": {"succeeded": 35, "failed": 1}},
         "cost": {
             "device_seconds": 1068.0,
             "by_status": {"failed": 18.0, "succeeded": 1050.0},

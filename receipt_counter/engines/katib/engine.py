@@ -109,9 +109,9 @@ class KatibEngine:
         with journal.lock():
             record = Record(journal, name, spec, objective)
             limits = {"max_trials": spec.max_trial_count, "goal": objective.goal}
-            outcome = journal.read_outcome()
-            if outcome and {key: outcome.get(key) for key in limits} == limits:
-                return result_of(directory, objective, record.ended, outcome["outcome"], worked=False)
+            finished = journal.finished(limits)
+            if finished is not None:
+                return result_of(directory, objective, record.ended, finished, worked=False)
             record.require_own()
             condition = self._listen(document, record)
             if condition.type == "Failed":

@@ -72,9 +72,10 @@ class LocalEngine:
             trials = journal.read_trials()
             ended = {index: trial for index, trial in trials.items() if trial.has_ended}
             limits = {"max_trials": plan.max_trials, "goal": plan.objective.goal}
+            finished = journal.finished(limits)
+            if finished is not None:
+                return result_of(directory, plan.objective, ended, finished, worked=False)
             outcome = journal.read_outcome()
-            if outcome and {key: outcome.get(key) for key in limits} == limits:
-                return result_of(directory, plan.objective, ended, outcome["outcome"], worked=False)
             if restart_refused(spec_of(document.experiment), outcome):
                 raise UserError(
                     f"spec.resumePolicy: Never: {directory} ended with {outcome['max_trials']} trials, so a larger"
