@@ -79,6 +79,30 @@ class TestOrder:
         resolved = resolve(None, "laptop", seed=7, data=tmp_path)
         assert (resolved.config.seed, resolved.config.data.path) == (7, str(tmp_path))
 
+    @pytest.mark.parametrize(
+        ("weights", "gpu", "small", "expected"),
+        [
+            (False, False, "laptop", "preset laptop: the weights of OpenGVLab/InternVL3-1B-hf are not on this machine"),
+            (False, True, "study", "preset study: the weights of OpenGVLab/InternVL3-1B-hf are not on this machine"),
+            (True, False, "laptop", "preset laptop: there is no GPU here"),
+            (True, False, "study", "preset study: there is no GPU here"),
+            (True, True, "study", "preset full: a GPU and the weights of OpenGVLab/InternVL3-1B-hf are here"),
+        ],
+    )
+    def test_auto_takes_full_only_where_gpu_and_weights_are(
+        self, weights: bool, gpu: bool, small: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)  # no test machine has to have one
+        if weights:  # as the hub's cache keeps them
+            hub = tmp_path / "models--OpenGVLab--InternVL3-1B-hf"
+            (hub / "snapshots" / "abc").mkdir(parents=True)
+            (hub / "refs").mkdir()
+            (hub / "refs" / "main").write_text("abc")
+            for name in ("config.json", "model.safetensors"):
+                (hub / "snapshots" / "abc" / name).touch()
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        assert resolve(None, "auto", small=small).notes[0] == expected
+
     def test_auto_says_what_it_took_and_why(self) -> None:
         resolved = resolve(None, "auto")
         assert resolved.preset == "laptop"
