@@ -9,6 +9,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from receipt_counter.config.cluster import Cluster
+from receipt_counter.config.keys import group, key
+
 OBJECTIVES_MINIMISED = ("val_total_loss", "val_cls_loss", "val_lm_loss")
 OBJECTIVES_MAXIMISED = (
     "classification_accuracy",
@@ -17,35 +20,6 @@ OBJECTIVES_MAXIMISED = (
     "generation_rouge1_f",
     "answer_accuracy",
 )
-
-
-def key(
-    default: Any,
-    doc: str,
-    *,
-    choices: tuple[Any, ...] | None = None,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    above: float | None = None,
-) -> Any:
-    """Declare one config key: its default, a sentence for the reader, and the values it accepts.
-
-    Args:
-        default: the full-scale reference value.
-        doc: one sentence, shown by `config show --explain`.
-        choices: the only values accepted, if the key is an enumeration.
-        minimum, maximum: inclusive bounds (of every element, for a list).
-        above: exclusive lower bound.
-    """
-    metadata = {"doc": doc, "choices": choices, "minimum": minimum, "maximum": maximum, "above": above}
-    if isinstance(default, (list, dict)):
-        raise TypeError("config defaults are immutable: use a tuple")
-    return field(default=default, metadata=metadata)
-
-
-def group(cls: type[Any], doc: str) -> Any:
-    """Declare a nested part of the config, built from the defaults of `cls`."""
-    return field(default_factory=cls, metadata={"doc": doc})
 
 
 @dataclass(frozen=True)
@@ -299,6 +273,7 @@ class Config:
     training: Training = group(Training, "The training.")
     evaluation: Evaluation = group(Evaluation, "The evaluation.")
     gates: Gates = group(Gates, "The promotion gates.")
+    cluster: Cluster = group(Cluster, "Where and on what it runs on Kubernetes; on one machine nothing of it counts.")
 
 
 def leaves(tree: Any, prefix: str = "") -> dict[str, Any]:

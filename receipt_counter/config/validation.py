@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -46,6 +47,8 @@ def coerce(name: str, value: Any, declared: Mapping[str, tuple[Any, dataclasses.
         InvalidValueError: with a sentence saying what the key accepts.
     """
     hint, item = declared[name]
+    if hint is str and item.metadata.get("pattern") and type(value) in (int, float):
+        value = f"{value:g}"  # "cpu: 8", as YAML reads it
     converted = _convert(value, hint)
     for element in converted if isinstance(converted, tuple) else (converted,):
         _check_bounds(element, item.metadata)
@@ -93,6 +96,8 @@ def _check_bounds(value: Any, metadata: Any) -> None:
     choices, minimum, maximum, above = (metadata.get(k) for k in ("choices", "minimum", "maximum", "above"))
     if choices and value not in choices:
         raise InvalidValueError(f"{value!r} is not one of them; {suggestion(str(value), map(str, choices))}")
+    if metadata.get("pattern") and not re.fullmatch(metadata["pattern"][0], value):
+        raise InvalidValueError(f"{value!r} is not {metadata['pattern'][1]}")
     if minimum is not None and value < minimum:
         raise InvalidValueError(f"{value!r} is below the smallest value {minimum:g}")
     if above is not None and value <= above:
@@ -221,6 +226,7 @@ def conflicts(config: Config) -> list[tuple[str, str]]:
     found += _optimizer_conflicts(config)
     found += _architecture_conflicts(config) if model.checkpoint is None else []
     found += _gate_conflicts(config)
+    found += _cluster_conflicts(config)
     return found
 
 
@@ -272,6 +278,23 @@ def _gate_conflicts(config: Config) -> list[tuple[str, str]]:
             found.append(
                 (f"gates.{item.name}", f"the target {gate.target:g} is easier than the minimum {gate.minimum:g}")
             )
+    return found
+
+
+def _cluster_conflicts(config: Config) -> list[tuple[str, str]]:
+    cluster, training = config.cluster, config.training
+    found = []
+    if not re.fullmatch(r"/[\w./-]*|s3://[\w.-]+(/[\w./-]*)?", cluster.store):
+        text = f"{cluster.store!r} is neither an absolute directory nor s3://BUCKET/PREFIX"
+        found.append(("cluster.store", text))
+    if cluster.nodes > 1 and training.zero_stage and not cluster.is_on_volume:
+        why = "each machine would keep its part of a checkpoint to itself"
+        found.append(
+            (
+                "cluster.store",
+                f"{cluster.nodes} nodes with training.zero_stage {training.zero_stage}: {why}; name a directory",
+            )
+        )
     return found
 
 

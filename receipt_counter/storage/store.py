@@ -123,5 +123,7 @@ def run_id(config: Config, data_fingerprint: str, code_version: str) -> str:
     """
     tree = to_plain(config)
     del tree["data"]["path"], tree["data"]["render"]
+    if (nodes := tree.pop("cluster")["nodes"]) > 1:  # they share the batch, as processes do
+        tree["nodes"] = nodes
     text = json.dumps([tree, data_fingerprint, code_version], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -7,6 +7,7 @@ from typing import Any
 
 from kubeflow_katib_api.models import V1beta1Experiment
 
+from receipt_counter.config.cluster import Cluster
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.config.schema import Config
 from receipt_counter.config.validation import DECLARATIONS
@@ -47,6 +48,7 @@ def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocum
         "maxFailedTrialCount": min(settings.budget.failed_trials, settings.budget.trials),
         "trialTemplate": _template(
             settings,
+            config.cluster,
             ["--seeds", ",".join(map(str, settings.seeds)), "--split", "val", *overrides],
             [{"name": name, "reference": key, "description": _described(key)} for key, name in names.items()],
         ),
@@ -89,6 +91,7 @@ def ablation_document(
         "maxFailedTrialCount": min(settings.budget.failed_trials, trials),
         "trialTemplate": _template(
             settings,
+            config.cluster,
             [
                 "--variants", f"{MOUNT}/{VARIANTS_FILE}", "--variant", "${trialParameters.variant}",
                 "--seeds", "${trialParameters.seed}", "--split", split,
@@ -177,7 +180,7 @@ def _described(key: str) -> str:
 
 
 def _template(
-    settings: StudySettings, arguments: Sequence[str], parameters: Sequence[Mapping[str, str]]
+    settings: StudySettings, cluster: Cluster, arguments: Sequence[str], parameters: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
     return {
         "primaryContainerName": CONTAINER,
@@ -185,5 +188,5 @@ def _template(
         "failureCondition": _FAILED,
         "retain": True,
         "trialParameters": list(parameters),
-        "trialSpec": trial_job(settings, _config_map(settings), arguments),
+        "trialSpec": trial_job(cluster, settings.base_name, _config_map(settings), arguments),
     }

@@ -45,13 +45,13 @@ def manifest_text(kind: str, config: Path = CONFIG) -> str:
     resolved = resolve(config / "multimodal_config.yaml", PRESET)
     # past runs would only tell what it costs, which the file does not say
     planned = PLANNERS[kind](config / f"{kind}_config.yaml", resolved, open_store(None))
-    job = planned.settings.job
+    cluster = resolved.config.cluster
     header = _HEADER.format(
         kind=kind,
         parallel=planned.settings.parallelism,
-        gpus=job.gpus,
-        cpu=job.cpu,
-        memory=job.memory,
+        gpus=cluster.gpus,
+        cpu=cluster.cpu,
+        memory=cluster.memory,
         checkpoint=resolved.config.model.checkpoint,
     )
     note = _EARLY_STOPPING if planned.settings.early_stopping.algorithm else ""

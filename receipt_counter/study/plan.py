@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def _refuse(path: Path, problems: Sequence[str]) -> None:
 
 def _probe_search(parameters: Sequence[SearchParameter], config: Config) -> list[Config]:
     """Try every value on its own, so that one that the config refuses is found before anything runs."""
-    problems, found = [], []
+    problems, found = _about_the_cluster((parameter.key, parameter.place) for parameter in parameters), []
     for parameter in parameters:
         for value in parameter.probes():
             try:
@@ -143,7 +143,7 @@ def _apply(variants: Sequence[Variant], config: Config) -> tuple[dict[str, Varia
     Raises:
         UserError: everything that is wrong with the variants' overrides.
     """
-    problems: list[str] = []
+    problems = _about_the_cluster((key, variant.place) for variant in variants for key in variant.overrides)
     notes: list[str] = []
     kept: dict[str, Variant] = {}
     configs: dict[str, Config] = {}
@@ -168,6 +168,15 @@ def _apply(variants: Sequence[Variant], config: Config) -> tuple[dict[str, Varia
     if problems:
         raise UserError("\n".join(problems))
     return kept, configs, notes
+
+
+def _about_the_cluster(keys: Iterable[tuple[str, str]]) -> list[str]:
+    """What is wrong with keys (and their places) that say where a trial runs, and nothing about what it trains."""
+    return [
+        f"{place}: {key}: has no effect in a study: all its trials run in the same way; set it in the config"
+        for key, place in keys
+        if key.startswith("cluster.")
+    ]
 
 
 def _space(parameter: SearchParameter) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from receipt_counter import IMAGE
-from receipt_counter.config.schema import group, key
+from receipt_counter.config.keys import group, key
 
 MINIMISED = (
     "val_total_loss",
@@ -78,22 +77,6 @@ class EarlyStopping:
 
 
 @dataclass(frozen=True)
-class Job:
-    """The Kubernetes Job of a trial."""
-
-    image: str = key(IMAGE, "Container image with this project.")
-    gpus: int = key(0, "GPUs of a trial.", minimum=0)
-    cpu: str = key("1", "Processors requested, as Kubernetes writes them.")
-    memory: str = key("4Gi", "Memory requested and allowed, as Kubernetes writes it.")
-    retries: int = key(0, "How often a failed trial is tried again.", minimum=0)
-    store: str = key("/experiments", "Where runs live on the cluster; a local sweep uses its own store.")
-    volume: str = key("receipt-counter-store", "PersistentVolumeClaim mounted there, if it is a directory.")
-    service_account: str = key("receipt-counter-trial", "ServiceAccount of a trial; it needs no rights.")
-    priority_class: str | None = key(None, "PriorityClass of a trial; null: the cluster's default.")
-    queue: str | None = key(None, "Kueue's LocalQueue that admits trials; null: no queue.")
-
-
-@dataclass(frozen=True)
 class StudySettings:
     """All of a study file but its parameters, or its variants."""
 
@@ -108,7 +91,6 @@ class StudySettings:
     algorithm: Algorithm = group(Algorithm, "How a search chooses what to try next.")
     budget: Budget = group(Budget, "What the study may spend.")
     early_stopping: EarlyStopping = group(EarlyStopping, "Whether hopeless trials are stopped.")
-    job: Job = group(Job, "The Kubernetes Job of a trial.")
 
 
 @dataclass(frozen=True)

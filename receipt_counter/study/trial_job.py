@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from receipt_counter.config.cluster import Cluster
 from receipt_counter.katib.template import GPU
-from receipt_counter.study.settings import Job, StudySettings
 
 MOUNT = "/etc/receipt-counter"
 CONFIG_FILE = "config.yaml"
@@ -16,45 +16,46 @@ LABELS = {
     "app.kubernetes.io/component": "trial",
     "app.kubernetes.io/part-of": "receipt-counter",
 }
+GPU_PRODUCT = "nvidia.com/gpu.product"  # label of GPU nodes, by NVIDIA's feature discovery
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _NO_MESH = {"sidecar.istio.io/inject": "false"}  # Istio's proxy never exits, so the Job would never end
 _GROUP = 1000  # that the store's volume belongs to, whoever the image's user is
 
 
-def trial_job(settings: StudySettings, config_map: str, arguments: Sequence[str]) -> dict[str, Any]:
+def trial_job(cluster: Cluster, study: str, config_map: str, arguments: Sequence[str]) -> dict[str, Any]:
     """The Job that Katib makes of each trial.
 
     Args:
-        settings: of the study.
+        cluster: where and on what it runs.
+        study: name of the study, recorded with its runs.
         config_map: name of the ConfigMap that holds the study's files.
-        arguments: of `receipt_counter.study.trial`, beside the config and the study's name.
+        arguments: of `receipt_counter.study.trial`, beside the config and that name.
 
     Returns:
         The manifest. A pod that its node evicts or a more important one preempts is made anew and does not count as a
         failed attempt: its runs continue from their checkpoints.
     """
-    job = settings.job
-    labels = {**LABELS, **({QUEUE_LABEL: job.queue} if job.queue else {})}
+    labels = {**LABELS, **({QUEUE_LABEL: cluster.queue} if cluster.queue else {})}
     disrupted = [{"type": "DisruptionTarget", "status": "True"}]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"labels": labels},
         "spec": {
-            "backoffLimit": job.retries,
+            "backoffLimit": cluster.retries,
             "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": disrupted}]},
             "template": {
                 "metadata": {"labels": {**LABELS, **_NO_MESH}},
-                "spec": _pod(job, config_map, _container(settings, arguments)),
+                "spec": _pod(cluster, config_map, _container(cluster, ["--experiment-name", study, *arguments])),
             },
         },
     }
 
 
-def _pod(job: Job, config_map: str, container: dict[str, Any]) -> dict[str, Any]:
+def _pod(cluster: Cluster, config_map: str, container: dict[str, Any]) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
-        "serviceAccountName": job.service_account,
+        "serviceAccountName": cluster.service_account,
         "automountServiceAccountToken": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -69,33 +70,48 @@ def _pod(job: Job, config_map: str, container: dict[str, Any]) -> dict[str, Any]
             {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
         ],
     }
-    if _is_directory(job.store):
-        pod["volumes"].append({"name": "store", "persistentVolumeClaim": {"claimName": job.volume}})
-    if job.priority_class:
-        pod["priorityClassName"] = job.priority_class
-    if job.gpus:
-        pod["tolerations"] = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
+    if cluster.is_on_volume:
+        pod["volumes"].append({"name": "store", "persistentVolumeClaim": {"claimName": cluster.volume}})
+    if cluster.priority_class:
+        pod["priorityClassName"] = cluster.priority_class
+    tolerated = [_toleration(taint) for taint in cluster.tolerations]
+    if cluster.gpus:
+        tolerated.insert(0, {"key": GPU, "operator": "Exists", "effect": "NoSchedule"})
+    if tolerated:
+        pod["tolerations"] = tolerated
+    selected = dict(label.split("=", 1) for label in cluster.node_selector)
+    if cluster.gpu_type:
+        selected[GPU_PRODUCT] = cluster.gpu_type
+    if selected:
+        pod["nodeSelector"] = selected
     return pod
 
 
-def _container(settings: StudySettings, arguments: Sequence[str]) -> dict[str, Any]:
-    job = settings.job
-    compute = {"cpu": job.cpu, "memory": job.memory}
+def _toleration(taint: str) -> dict[str, str]:
+    """The toleration of a taint that is written as kubectl writes it: KEY[=VALUE]:EFFECT."""
+    head, _, effect = taint.rpartition(":")
+    name, equals, value = head.partition("=")
+    found = {"key": name, "operator": "Equal" if equals else "Exists", "effect": effect}
+    return {**found, "value": value} if equals else found
+
+
+def _container(cluster: Cluster, arguments: Sequence[str]) -> dict[str, Any]:
+    compute = {"cpu": cluster.cpu, "memory": cluster.memory}
     mounts: list[dict[str, Any]] = [
         {"name": "study", "mountPath": MOUNT, "readOnly": True},
         {"name": "scratch", "mountPath": "/tmp"},
         {"name": "shared-memory", "mountPath": "/dev/shm"},
     ]
-    if _is_directory(job.store):
-        mounts.append({"name": "store", "mountPath": job.store})
+    if cluster.is_on_volume:
+        mounts.append({"name": "store", "mountPath": cluster.store})
     return {
         "name": CONTAINER,
-        "image": job.image,
+        "image": cluster.image_of_training,
         "command": ["python", "-m", "receipt_counter.study.trial"],
-        "args": ["--config", f"{MOUNT}/{CONFIG_FILE}", "--experiment-name", settings.base_name, *arguments],
-        "env": [{"name": "RECEIPT_COUNTER_STORE", "value": job.store}],
+        "args": ["--config", f"{MOUNT}/{CONFIG_FILE}", *arguments],
+        "env": [{"name": "RECEIPT_COUNTER_STORE", "value": cluster.store}],
         # limits as requested: quotas count both, and a trial's speed does not depend on its neighbours
-        "resources": {"requests": compute, "limits": {**compute, **({GPU: job.gpus} if job.gpus else {})}},
+        "resources": {"requests": compute, "limits": {**compute, **({GPU: cluster.gpus} if cluster.gpus else {})}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -106,7 +122,3 @@ def _container(settings: StudySettings, arguments: Sequence[str]) -> dict[str, A
         },
         "volumeMounts": mounts,
     }
-
-
-def _is_directory(store: str) -> bool:
-    return store.startswith("/")

@@ -32,6 +32,7 @@ from receipt_counter.model.build import build_model, load_model
 from receipt_counter.progress import Progress, Silent
 from receipt_counter.steps import prepare_data
 from receipt_counter.storage.store import Store
+from receipt_counter.study.trial_job import trial_job
 from receipt_counter.training.batches import TrainingBatches
 from receipt_counter.training.checkpoints import CheckpointStore
 from receipt_counter.training.train import train
@@ -213,6 +214,10 @@ def prepared(config: Config, directory: Path) -> str:
     return prepare_data(config, Store(directory / "store"), Progress(Silent())).name
 
 
+def trial(config: Config, directory: Path) -> str:
+    return json.dumps(trial_job(config.cluster, "study", "files", []))
+
+
 def parameters(config: Config, directory: Path) -> int:
     return sum(p.numel() for p in build_model(config, ["How many receipts do you see?"])[0].parameters())
 
@@ -306,6 +311,20 @@ EFFECTS = {
         for field in dataclasses.fields(Gates)
         for bound, other in (("target", "minimum"), ("minimum", "target"))
     },
+    "cluster.image": Effect("other:1", trial),
+    "cluster.training_image": Effect("other:1", trial),
+    "cluster.gpus": Effect("2", trial),
+    "cluster.gpu_type": Effect("NVIDIA-H200", trial),
+    "cluster.cpu": Effect("3", trial),
+    "cluster.memory": Effect("3Gi", trial),
+    "cluster.node_selector": Effect("[pool=big]", trial),
+    "cluster.tolerations": Effect("['spot=true:NoSchedule']", trial),
+    "cluster.retries": Effect("2", trial),
+    "cluster.store": Effect("s3://bucket/prefix", trial),
+    "cluster.volume": Effect("other", trial),
+    "cluster.service_account": Effect("other", trial),
+    "cluster.priority_class": Effect("low", trial),
+    "cluster.queue": Effect("gpus", trial),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from receipt_counter.cluster.connection import Patience
 from receipt_counter.engines.base import (
     EARLY_STOPPED,
     FAILED,
@@ -23,7 +24,6 @@ from receipt_counter.engines.base import (
     SweepStoppedError,
     name_of,
 )
-from receipt_counter.engines.katib.connection import Patience
 from receipt_counter.engines.katib.engine import KatibEngine
 from receipt_counter.engines.katib.submission import submitted
 from receipt_counter.engines.local.engine import LocalEngine

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from receipt_counter.cluster.connection import Patience
 from receipt_counter.engines.base import (
     name_of,
 )
-from receipt_counter.engines.katib.connection import Patience
 from receipt_counter.engines.katib.submission import submitted
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import check

@@ -11,8 +11,8 @@ import yaml
 
 import components
 import receipt_counter
+from receipt_counter.config.cluster import Cluster
 from receipt_counter.study.manifests import main, manifest_text
-from receipt_counter.study.settings import Job
 from tests.manifests.rendering import MANIFESTS, ROOT, STUDIES, Manifest, study
 
 FILES = sorted(MANIFESTS.rglob("*.yaml"))
@@ -79,13 +79,13 @@ def base(name: str, kind: str) -> Any:
 
 def test_one_name_for_the_image_everywhere() -> None:
     (image,) = base("kustomization.yaml", "Kustomization")["images"]
-    assert f"{image['name']}:{image['newTag']}" == receipt_counter.IMAGE == Job().image == components.IMAGE
+    assert f"{image['name']}:{image['newTag']}" == receipt_counter.IMAGE == Cluster().image == components.IMAGE
 
 
 def test_one_place_for_the_store_everywhere() -> None:
     settings = base("store.yaml", "ConfigMap")["data"]
     (container,) = base("tensorboard.yaml", "Deployment")["spec"]["template"]["spec"]["containers"]
-    assert settings == {"RECEIPT_COUNTER_STORE": Job().store}
-    assert container["volumeMounts"][0]["mountPath"] == Job().store
-    assert base("store.yaml", "PersistentVolumeClaim")["metadata"]["name"] == Job().volume
-    assert base("trial.yaml", "ServiceAccount")["metadata"]["name"] == Job().service_account
+    assert settings == {"RECEIPT_COUNTER_STORE": Cluster().store}
+    assert container["volumeMounts"][0]["mountPath"] == Cluster().store
+    assert base("store.yaml", "PersistentVolumeClaim")["metadata"]["name"] == Cluster().volume
+    assert base("trial.yaml", "ServiceAccount")["metadata"]["name"] == Cluster().service_account

@@ -45,6 +45,10 @@ SEARCHES = {
         "parameters:\n  training.learnin_rate: {values: [1, 2]}",
         "mine.yaml:2: parameters: training.learnin_rate: unknown key; did you mean training.learning_rate?",
     ),
+    "where it runs": (
+        "parameters: {cluster.gpus: {values: [1, 2]}}",
+        "mine.yaml:1: cluster.gpus: has no effect in a study: all its trials run in the same way; set it in the config",
+    ),
     "misspelled word": (
         "parameters: {data.batch_size: {vals: [8, 16]}}",
         f"mine.yaml:1: {BATCH} vals: unknown key; did you mean 'values'? (valid: values, min, max, step, log)",

@@ -1,4 +1,4 @@
-"""The Job of a trial follows the study file's `job`."""
+"""The Job of a trial follows the config's `cluster`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from receipt_counter.study.settings import Job, StudySettings
+from receipt_counter.config.cluster import Cluster
 from receipt_counter.study.trial_job import QUEUE_LABEL, trial_job
 
 STORE = {"name": "store", "persistentVolumeClaim": {"claimName": "shared"}}
 
 
-def made(**job: Any) -> dict[str, Any]:
-    return trial_job(StudySettings(job=Job(**job)), "study", ["--seeds", "1"])
+def made(**cluster: Any) -> dict[str, Any]:
+    return trial_job(Cluster(**{"gpus": 0, **cluster}), "study", "study-files", ["--seeds", "1"])
 
 
-def pod(**job: Any) -> dict[str, Any]:
-    found: dict[str, Any] = made(**job)["spec"]["template"]["spec"]
+def pod(**cluster: Any) -> dict[str, Any]:
+    found: dict[str, Any] = made(**cluster)["spec"]["template"]["spec"]
     return found
 
 
@@ -41,6 +41,31 @@ def test_gpus_are_limited_and_their_nodes_tolerated() -> None:
     }
     assert made["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert "tolerations" not in pod(gpus=0)
+
+
+def test_nodes_are_chosen_by_labels_and_taints() -> None:
+    made = pod(
+        gpus=1, gpu_type="NVIDIA-H200", node_selector=("pool=big",), tolerations=("spot=true:NoSchedule", "x:NoExecute")
+    )
+    assert made["nodeSelector"] == {"pool": "big", "nvidia.com/gpu.product": "NVIDIA-H200"}
+    assert made["tolerations"][1:] == [
+        {"key": "spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"},
+        {"key": "x", "operator": "Exists", "effect": "NoExecute"},
+    ]
+    assert "nodeSelector" not in pod()
+
+
+@pytest.mark.parametrize(
+    ("settings", "image"),
+    [
+        ({"gpus": 0, "image": "a:1"}, "a:1"),
+        ({"gpus": 1, "image": "a:1"}, "a:1-gpu"),
+        ({"gpus": 1, "image": "a:1", "training_image": "b:2"}, "b:2"),
+        ({"gpus": 0, "image": "a:1", "training_image": "b:2"}, "b:2"),
+    ],
+)
+def test_image_of_training(settings: dict[str, Any], image: str) -> None:
+    assert pod(**settings)["containers"][0]["image"] == image
 
 
 def test_a_queue_and_a_priority_are_named_only_where_they_are_wanted() -> None:

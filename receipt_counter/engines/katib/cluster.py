@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from kubeflow_katib_api.models import V1beta1Experiment, V1beta1Trial
 from pydantic import ValidationError
 
+from receipt_counter.cluster.connection import TIMEOUT, ApiError, Connection, Request
 from receipt_counter.engines.base import name_of
-from receipt_counter.engines.katib.connection import TIMEOUT, ApiError, Connection, Request
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import plain
 

@@ -15,6 +15,7 @@ from types import FrameType
 
 from kubeflow_katib_api.models import V1beta1Experiment, V1beta1ExperimentCondition
 
+from receipt_counter.cluster.connection import PATIENT, Connection, Patience
 from receipt_counter.engines.base import (
     EXHAUSTED,
     GOAL,
@@ -29,7 +30,6 @@ from receipt_counter.engines.base import (
 )
 from receipt_counter.engines.journal import Journal, study_id
 from receipt_counter.engines.katib.cluster import Cluster
-from receipt_counter.engines.katib.connection import PATIENT, Connection, Patience
 from receipt_counter.engines.katib.following import Record, last_failure
 from receipt_counter.engines.katib.submission import submit, submitted
 from receipt_counter.engines.view import NoView, View
