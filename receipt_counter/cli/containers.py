@@ -106,7 +106,8 @@ def _require_image(image: str) -> None:
         from docker.errors import DockerException, ImageNotFound
     except ImportError:
         raise UserError(
-            "Python's package docker is not installed; install this project with its extra `local`: pip install '.[local]'"
+            "--backend docker: Python's package docker is not installed; "
+            "install this project with its extra `local`: pip install '.[local]'"
         ) from None
     try:
         engine = docker.from_env()
