@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,8 @@ def test_changed_code_builds_on_cached_dependencies(image: str, engine: docker.D
     for name in (".dockerignore", "constraints.txt", "pyproject.toml", "README.md"):
         shutil.copy(PROJECT / name, project)
     package = project / "receipt_counter" / "__init__.py"
-    package.write_text(package.read_text().replace(receipt_counter.__version__, "0.0.1"))
+    code = package.read_text().replace(receipt_counter.__version__, "0.0.1")
+    package.write_text(f"{code}\n# never built before: {time.time_ns()}\n")
     log = build(project)
     changed = log.splitlines()[-1]
     try:
