@@ -61,6 +61,7 @@ class Containers:
                 {"Type": "bind", "Source": str(path), "Target": str(path), "ReadOnly": read_only}
                 for path, read_only in places
             ],
+            "working_dir": str(Path.cwd()),  # relative names mean the same as here
             "read_only": True,
             "tmpfs": {"/tmp": "mode=1777"},
             "shm_size": "1g",  # the engine's 64 MB are too little for the processes that load data
@@ -95,7 +96,7 @@ def containers(store: Store, config: Config) -> Containers:
             f"give it to somebody (chown 1000 {store.root}) or choose another"
         )
     named = (config.data.path, config.model.checkpoint)
-    read = [Path(name).resolve() for name in named if name and Path(name).is_dir()]
+    read = [Path(name).absolute() for name in named if name and Path(name).is_dir()]
     return Containers(image, owner.st_uid, owner.st_gid, store.root, read)
 
 

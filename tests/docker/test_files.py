@@ -38,7 +38,7 @@ def test_bases_are_arguments_with_pinned_tags() -> None:
 
 
 def test_both_images_hold_the_same_code_and_end_alike() -> None:
-    """What was never built differs from what is built and tested in its base and its dependencies only."""
+    """What CI does not build differs from what it builds and tests in its base and its dependencies only."""
     ours, theirs = ([line for line in stage(name)[1:] if ".description" not in line] for name in ("cpu", "gpu"))
     assert ours == theirs
     assert not re.search("^HEALTHCHECK|^ENTRYPOINT", DOCKERFILE, re.MULTILINE)
