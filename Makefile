@@ -16,10 +16,10 @@ TESTS ?= tests
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test lint format types pipelines manifests bench lock clean
+.PHONY: help demo install test lint format types pipelines manifests images lock-images bench lock clean
 
 help: ## List every target with a sentence.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## Install, then run one experiment from data to report on this machine.
 	$(BIN)/receipt-counter run --mode single --preset laptop --config config/demo.yaml --experiment-name demo
@@ -45,6 +45,7 @@ test: install ## Run all tests; TESTS=tests/cli runs some.
 lint: install ## Check style and common mistakes.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint docker/Dockerfile
 
 format: install ## Rewrite the code in the one style.
 	$(BIN)/ruff check --fix .
@@ -58,6 +59,12 @@ pipelines: install ## Compile the pipelines for Kubeflow into build/pipelines.
 
 manifests: install ## Write the Katib Experiments of the two studies into manifests/katib.
 	$(BIN)/python -m receipt_counter.study.manifests manifests/katib
+
+images: ## Build the container images; TARGET=cpu or TARGET=gpu builds one.
+	@for target in $(or $(TARGET),cpu gpu); do PYTHON=$(PYTHON) docker/build.sh $$target || exit 1; done
+
+lock-images: ## Write the digests of the images' bases into docker/images.lock; needs a registry.
+	@docker/lock.sh
 
 bench: install ## Measure training throughput side by side with Hugging Face's Trainer.
 	$(BIN)/python benchmarks/train_throughput.py

@@ -6,6 +6,7 @@ A process of its own: kfp's runner alters logging and printing, and deletes its 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import warnings
@@ -13,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from receipt_counter.processes import die_with_parent
+from receipt_counter.steps import CALLER_VARIABLE
 from receipt_counter.storage.files import write_json
 from receipt_counter.storage.store import Store
 
 
-def run(store: Store, pipeline: str, arguments: dict[str, Any]) -> dict[str, str]:
+def run(
+    store: Store, pipeline: str, arguments: dict[str, Any], containers: dict[str, Any] | None = None
+) -> dict[str, str]:
     """Run a pipeline; steps whose inputs and code have not changed are taken from the cache.
 
     Args:
         store: keeps kfp's cache and the small files it writes for each step.
         pipeline: its name.
         arguments: its parameters.
+        containers: arguments of kfp's DockerRunner; None runs each step in a process.
 
     Returns:
         {output of the pipeline: where it lies}.
@@ -36,13 +41,22 @@ def run(store: Store, pipeline: str, arguments: dict[str, Any]) -> dict[str, str
         "ignore", message="You may be attemping to run a task that uses custom", category=RuntimeWarning
     )
     local.init(
-        runner=local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(store.root / "pipeline"),
+        runner=local.SubprocessRunner(use_venv=False) if containers is None else _in_containers(containers),
+        pipeline_root=str(store.pipeline),
         enable_caching=True,
         cache_root=str(store.cache),
     )
     task = PIPELINES[pipeline](**arguments)
     return {name: artifact.uri for name, artifact in task.outputs.items()}
+
+
+def _in_containers(arguments: dict[str, Any]) -> Any:
+    """A runner of containers that end with this process, which the engine would let go on."""
+    from kfp import local
+
+    return local.DockerRunner(
+        **{**arguments, "environment": {**arguments["environment"], CALLER_VARIABLE: str(os.getpid())}}
+    )
 
 
 def main(argv: list[str]) -> None:
@@ -54,7 +68,7 @@ def main(argv: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
     store = Store(Path(request["arguments"]["store"]))
-    write_json(Path(result_file), run(store, request["pipeline"], request["arguments"]))
+    write_json(Path(result_file), run(store, **request))
 
 
 if __name__ == "__main__":

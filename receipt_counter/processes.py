@@ -7,6 +7,8 @@ Two nets, because neither alone is whole:
   kills the group. It works for programs that know nothing of it, such as the shells kfp puts around each step.
 - `die_with_parent`, called first in a child of ours, asks the kernel to kill it with its parent. It works for children
   that leave the group, such as the ones torchrun starts in sessions of their own.
+
+A step in a container is neither in the group nor a child: it names whom it dies with by `die_with`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+
+import psutil
 
 POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
@@ -45,6 +49,23 @@ def die_with_parent(parent: int | None = None) -> None:
     spawner = multiprocessing.parent_process()
     if os.getppid() != before or (spawner is not None and not spawner.is_alive()):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_with(process: int) -> None:
+    """Make this process die when another one does that is not its parent.
+
+    Args:
+        process: its id, in this process's own namespace of ids.
+    """
+    threading.Thread(target=_watch, args=(process,), daemon=True).start()
+
+
+def _watch(process: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        watched = psutil.Process(process)
+        while watched.is_running() and watched.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _watch_parent(parent: int) -> None:

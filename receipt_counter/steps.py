@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from receipt_counter.config.loading import from_yaml
 from receipt_counter.errors import UserError
 from receipt_counter.evaluation.gates import markdown_gates
-from receipt_counter.processes import die_with_parent
+from receipt_counter.processes import die_with, die_with_parent
 from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.files import read_json
 from receipt_counter.storage.run import Run
@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # the steps that need them import them: each costs seconds
     from receipt_counter.data.dataset import Dataset
 
 PROBLEMS_SHOWN = 10
+# The process that a step in a container on the user's machine ends with: a container does not end with its caller.
+CALLER_VARIABLE = "RECEIPT_COUNTER_CALLER"
 
 
 @contextmanager
@@ -40,6 +42,8 @@ def step(name: str) -> Iterator[Progress]:
         SystemExit: in place of a UserError, once its message has been reported.
     """
     die_with_parent()
+    if caller := os.environ.get(CALLER_VARIABLE):
+        die_with(int(caller))
     progress = open_progress()
     progress.event("step", name=name, pid=os.getpid())
     try:

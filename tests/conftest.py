@@ -14,7 +14,7 @@ settings.register_profile("receipt-counter", deadline=None)
 settings.load_profile("receipt-counter")
 
 # Folders whose files take longest: begun first, so that no worker is left alone with one of them at the end.
-LONGEST = ("pipeline", "engines", "training", "study", "promotion", "config")
+LONGEST = ("docker", "pipeline", "engines", "training", "study", "promotion", "config")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import receipt_counter
+from receipt_counter.cli.containers import IMAGE_VARIABLE, Containers
 from receipt_counter.errors import UserError
 from receipt_counter.processes import Supervised, supervise
 from receipt_counter.progress import ENVIRONMENT_VARIABLE, Event, EventReader, Sink
@@ -78,7 +79,9 @@ class Result:
     steps: tuple[str, ...]
 
 
-def run_pipeline(store: Store, pipeline: str, arguments: Mapping[str, Any], sink: Sink) -> Result:
+def run_pipeline(
+    store: Store, pipeline: str, arguments: Mapping[str, Any], sink: Sink, containers: Containers | None = None
+) -> Result:
     """Run a pipeline to its end; its processes die with this one.
 
     Args:
@@ -86,6 +89,7 @@ def run_pipeline(store: Store, pipeline: str, arguments: Mapping[str, Any], sink
         pipeline: its name: "single", "hyperparameter", ...
         arguments: the pipeline's parameters.
         sink: shows progress; closed before this returns.
+        containers: what steps run in; None runs each in a process.
 
     Raises:
         StoppedError: a signal asked to stop.
@@ -95,19 +99,26 @@ def run_pipeline(store: Store, pipeline: str, arguments: Mapping[str, Any], sink
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="receipt-counter-", ignore_cleanup_errors=True) as scratch:
         events, request, result = (Path(scratch) / name for name in ("events.jsonl", "request.json", "result.json"))
-        write_json(request, {"pipeline": pipeline, "arguments": dict(arguments)})
+        environment = _environment(events, scratch)
+        asked: dict[str, Any] = {"pipeline": pipeline, "arguments": dict(arguments), "containers": None}
+        if containers:
+            containers.own(store.pipeline)
+            environment[IMAGE_VARIABLE] = containers.image
+            asked["containers"] = containers.run_arguments(Path(scratch), environment)
+        write_json(request, asked)
         watch = _Watch(EventReader(events), sink)
         sink.handle({"event": "step", "name": "pipeline"})
         try:
             status, stop_signal = supervise(
                 [sys.executable, "-m", "pipelines.local", str(request), str(result), str(os.getpid())],
-                environment=_environment(events, scratch),
+                environment=environment,
                 log=log,
                 on_poll=watch,
             )
         finally:
             sink.close()
-        if status == 0:
+        # kfp takes a container for a success when the engine has forgotten its status before kfp asks
+        if status == 0 and watch.error is None:
             return Result(read_json(result), tuple(watch.steps))
     if stop_signal is not None:
         raise StoppedError("stopped; the same command continues where it stopped", 128 + stop_signal)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from receipt_counter.storage.store import Store
 
 MODES = ("single", *STUDIES, "all")
-BACKENDS = ("local",)
+BACKENDS = ("local", "docker")
 LATER_BACKENDS = ("kubeflow",)
 # the pipelines' parameters that hold each study's Experiment
 _EXPERIMENTS = {
@@ -45,7 +45,8 @@ def add_commands(commands: Subparsers) -> None:
     )
     modes = "single: one experiment (default); hyperparameter: a search; ablation: which parts matter; all: these three"
     parser.add_argument("--mode", default="single", metavar="MODE", help=modes)
-    parser.add_argument("--backend", default="local", metavar="NAME", help="local: on this machine (default)")
+    backends = "local: on this machine (default); docker: on this machine, each step in the image as on a cluster"
+    parser.add_argument("--backend", default="local", metavar="NAME", help=backends)
     parser.add_argument("--experiment-name", metavar="NAME", help="recorded with the run (default: the preset's name)")
     parser.add_argument(
         "--model-name", metavar="NAME", help="what a search's winner is promoted as (default: receipt-counter)"
@@ -74,7 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
     from receipt_counter.cli.local_pipeline import run_pipeline
     from receipt_counter.cli.summary import print_summary
 
-    result = run_pipeline(store, arguments.mode, parameters, terminal_sink(sys.stderr))
+    in_containers = None
+    if arguments.backend == "docker":
+        from receipt_counter.cli.containers import containers
+
+        in_containers = containers(store, resolved.config)
+    result = run_pipeline(store, arguments.mode, parameters, terminal_sink(sys.stderr), in_containers)
     print_summary(arguments.mode, result)
     return 0
 

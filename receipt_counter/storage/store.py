@@ -44,6 +44,11 @@ class Store:
         return self.root / "datasets"
 
     @property
+    def pipeline(self) -> Path:
+        """Where kfp's local runner keeps the small files of each step."""
+        return self.root / "pipeline"
+
+    @property
     def cache(self) -> Path:
         """Where kfp's local runner remembers finished steps."""
         return self.root / "cache"

@@ -149,11 +149,11 @@ def test_report_is_drawn_again(store: Path) -> None:
 
 
 def start_endless(
-    store: Path, dataset: Dataset, at_least_step: int
+    store: Path, dataset: Dataset, at_least_step: int, *options: str
 ) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """The pipeline in the middle of training, and all processes below it."""
     process = subprocess.Popen(
-        command(store, dataset, *ENDLESS),
+        command(store, dataset, *ENDLESS, *options),
         cwd=PROJECT,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,

@@ -130,3 +130,20 @@ def test_child_whose_parent_is_already_gone_dies_at_once() -> None:
     child = start(code)
     output, _ = child.communicate(timeout=20)
     assert (child.returncode, output) == (-signal.SIGKILL, "")
+
+
+@pytest.mark.parametrize("alive_at_first", [True, False], ids=["dies later", "is gone already"])
+def test_process_dies_with_one_that_is_no_relation(alive_at_first: bool) -> None:
+    caller = start("import time; time.sleep(60)")
+    if not alive_at_first:
+        caller.kill()  # and a zombie from now on: nobody has waited for it
+    code = "import sys, time; from receipt_counter.processes import die_with; die_with(int(sys.argv[1]))"
+    step = start(f"{code}; print('up', flush=True); time.sleep(60)", str(caller.pid))
+    if alive_at_first:
+        assert step.stdout is not None
+        assert step.stdout.readline() == "up\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            step.wait(timeout=0.5)
+        caller.kill()
+    assert step.wait(timeout=20) == -signal.SIGKILL
+    caller.wait()

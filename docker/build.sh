@@ -1,0 +1,36 @@
+#!/bin/sh
+# Build an image from the project's directory: docker/build.sh cpu|gpu. `make images` calls it; it needs BuildKit.
+#
+# From the environment, all optional:
+#   DOCKER                    the command (docker)
+#   PYTHON_IMAGE, CUDA_IMAGE  other bases than docker/images.lock or the Dockerfile name
+#   SOURCE                    address of the source code, for the image's label
+#   BUILD_OPTIONS             more options of `docker build`
+set -eu
+cd "$(dirname "$0")/.."
+target=$1
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' receipt_counter/__init__.py)
+case $target in
+    cpu) tag=receipt-counter:$version ;;
+    gpu) tag=receipt-counter:$version-gpu ;;
+    *) echo "error: no such image: $target; there are cpu and gpu" >&2 && exit 2 ;;
+esac
+revision=$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+. docker/pip_settings.sh
+
+set -- --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "SOURCE=${SOURCE:-}"
+for name in PYTHON_IMAGE CUDA_IMAGE; do
+    locked=$(sed -n "s/^$name=//p" docker/images.lock 2>/dev/null || true)
+    image=$(printenv "$name" || echo "$locked")
+    [ -z "$image" ] || set -- "$@" --build-arg "$name=$image"
+done
+# What lies in docker/wheels needs no index of its own.
+! ls docker/wheels/torch-*.whl >/dev/null 2>&1 || set -- "$@" --build-arg TORCH_INDEX=
+
+# shellcheck disable=SC2086  # several options
+DOCKER_BUILDKIT=1 "${DOCKER:-docker}" build --progress plain --file docker/Dockerfile --target "$target" --tag "$tag" \
+    --secret "id=pip.conf,src=$scratch/pip.conf" --secret "id=ca.pem,src=$scratch/ca.pem" "$@" ${BUILD_OPTIONS:-} .
+echo "$tag"

@@ -1,0 +1,30 @@
+# Sourced by build.sh: what this machine's pip is told (files and PIP_ variables), written for the pip inside a build.
+# Into $scratch: pip.conf and ca.pem, which travel as secrets; into docker/wheels: wheels found in local directories.
+
+pip_config() { # pip_config NAME: a setting's value; the environment's before that of files
+    "${PYTHON:-python3}" -m pip config list 2>/dev/null | sed -n "s/^[^ =]*\.$1='\(.*\)'\$/\1/p" | sed 's/\\n/ /g' | head -n 1
+}
+
+remote() { # those of the addresses that another machine can reach too
+    printf '%s\n' "$@" | grep '^https\?://' || true
+}
+
+: >"$scratch/ca.pem"
+echo "[global]" >"$scratch/pip.conf"
+for name in index-url trusted-host proxy default-timeout; do
+    value=$(pip_config "$name")
+    [ -z "$value" ] || echo "$name = $value" >>"$scratch/pip.conf"
+done
+# shellcheck disable=SC2046  # words
+value=$(remote $(pip_config extra-index-url))
+[ -z "$value" ] || echo "extra-index-url = $(echo $value)" >>"$scratch/pip.conf"
+value=$(pip_config cert)
+if [ -n "$value" ]; then
+    cp "$value" "$scratch/ca.pem"
+    echo "cert = /run/secrets/ca.pem" >>"$scratch/pip.conf"
+fi
+for directory in $(pip_config find-links); do
+    case $directory in
+        /*) find "$directory" -maxdepth 1 -name '*.whl' -exec cp -n {} docker/wheels/ \; ;;
+    esac
+done
