@@ -4,6 +4,7 @@
 # From the environment, all optional:
 #   DOCKER                    the command (docker)
 #   PYTHON_IMAGE, CUDA_IMAGE  other bases than docker/images.lock or the Dockerfile name
+#   TORCH_INDEX               address of an index whose torch is for processors alone (PyTorch has one of CPU wheels)
 #   SOURCE                    address of the source code, for the image's label
 #   BUILD_OPTIONS             more options of `docker build`
 set -eu
@@ -27,8 +28,9 @@ for name in PYTHON_IMAGE CUDA_IMAGE; do
     image=$(printenv "$name" || echo "$locked")
     [ -z "$image" ] || set -- "$@" --build-arg "$name=$image"
 done
-# What lies in docker/wheels needs no index of its own.
-! ls docker/wheels/torch-*.whl >/dev/null 2>&1 || set -- "$@" --build-arg TORCH_INDEX=
+[ "$target" = gpu ] || [ -n "${TORCH_INDEX:-}" ] || ls docker/wheels/torch-*.whl >/dev/null 2>&1 \
+    || echo "note: no TORCH_INDEX and no torch in docker/wheels: the image gets a torch with CUDA, several GB more" >&2
+[ -z "${TORCH_INDEX:-}" ] || set -- "$@" --build-arg "TORCH_INDEX=$TORCH_INDEX"
 
 # shellcheck disable=SC2086  # several options
 DOCKER_BUILDKIT=1 "${DOCKER:-docker}" build --progress plain --file docker/Dockerfile --target "$target" --tag "$tag" \
