@@ -15,28 +15,15 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import dataclasses
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from receipt_counter.engines.base import TrialResult, name_of
+from receipt_counter.engines.base import TrialResult
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, write_document
 from receipt_counter.storage.files import exclusive, read_json, write_atomic, write_json
-
-_NOT_IN_ID = {"max_trial_count": None, "max_failed_trial_count": None, "resume_policy": None}
-
-
-def study_id(document: StudyDocument) -> str:
-    """Identity of a study: "<experiment name>-<8 hex>"."""
-    spec = document.experiment.spec
-    objective = spec.objective.model_copy(update={"goal": None}) if spec and spec.objective else None
-    bare = spec.model_copy(update={**_NOT_IN_ID, "objective": objective}) if spec else None
-    experiment = document.experiment.model_copy(update={"spec": bare, "status": None})
-    fingerprint = dataclasses.replace(document, experiment=experiment).fingerprint
-    return f"{name_of(document.experiment)}-{fingerprint[:8]}"
 
 
 class Journal:

@@ -28,7 +28,7 @@ from receipt_counter.engines.base import (
     result_of,
     spec_of,
 )
-from receipt_counter.engines.journal import Journal, study_id
+from receipt_counter.engines.journal import Journal
 from receipt_counter.engines.katib.cluster import Cluster
 from receipt_counter.engines.katib.following import Record, last_failure
 from receipt_counter.engines.katib.submission import submit, submitted
@@ -37,6 +37,7 @@ from receipt_counter.engines.wakeup import STOP_SIGNALS, Wakeup
 from receipt_counter.errors import UserError
 from receipt_counter.katib.defaults import with_defaults
 from receipt_counter.katib.experiment import StudyDocument, check
+from receipt_counter.katib.identity import study_id
 
 SECONDS_BETWEEN_LOOKS = 5.0
 _OUTCOMES = {  # Katib's reasons of a succeeded Experiment (status_util.go)

@@ -10,12 +10,11 @@ from typing import Any
 from kubeflow_katib_api.models import V1beta1Experiment, V1beta1TrialTemplate
 
 from receipt_counter.engines.base import name_of, spec_of
-from receipt_counter.engines.journal import study_id
 from receipt_counter.engines.katib.cluster import MANAGED_BY, Cluster
 from receipt_counter.errors import UserError
 from receipt_counter.katib.defaults import with_defaults
 from receipt_counter.katib.experiment import StudyDocument, plain
-from receipt_counter.katib.rules import room_for_name
+from receipt_counter.katib.identity import cluster_name, name_suffix
 
 _REFERENCES = ("configMap", "configMapRef", "configMapKeyRef")  # keys of a pod under which ConfigMaps are named
 _LIMITS = {"maxTrialCount", "maxFailedTrialCount", "goal"}  # not part of a study's identity, and without defaults
@@ -31,11 +30,9 @@ def submitted(document: StudyDocument) -> StudyDocument:
     Args:
         document: as read; not changed.
     """
-    identity = study_id(document)
-    suffix = identity[-9:]
-    base = name_of(document.experiment)[: room_for_name(document.experiment) - len(suffix)].rstrip("-")
+    suffix = name_suffix(document)
     experiment = document.experiment.model_copy(deep=True)
-    experiment.metadata.name = base + suffix
+    experiment.metadata.name = cluster_name(document)
     experiment.metadata.labels = {**(experiment.metadata.labels or {}), **MANAGED_BY}
     template: V1beta1TrialTemplate | None = spec_of(experiment).trial_template
     if template is None or template.trial_spec is None:
