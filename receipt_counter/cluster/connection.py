@@ -86,7 +86,7 @@ class Connection:
     Attributes:
         namespace: the context's, else the pod's, else `default`.
         custom_objects: the client of Katib's objects.
-        core: the client of ConfigMaps.
+        core: the client of ConfigMaps, pods and events.
 
     Raises:
         UserError: the client is not installed, or no cluster is configured.
@@ -106,12 +106,13 @@ class Connection:
         self._pause, self._patience = pause, patience
         self._has_answered = False
 
-    def send(self, request: Request, call: Callable[[], _Answer]) -> _Answer:
+    def send(self, request: Request, call: Callable[[], _Answer], tries: int | None = None) -> _Answer:
         """Send a request until it is answered.
 
         Args:
             request: what it is, for messages.
             call: sends it; repeating it must do no harm.
+            tries: of this one, where its answer is not worth all the patience there is.
 
         Raises:
             ApiError: it is refused.
@@ -120,22 +121,23 @@ class Connection:
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
-        tries, pause = 0, self._patience.pause
+        tried, pause = 0, self._patience.pause
         while True:
             try:
                 answer = call()
                 self._has_answered = True
                 return answer
             except ApiException as error:
-                if error.status not in RETRIED:
+                if error.status not in RETRIED and not _was_outrun(error):
                     raise _refusal(request, error) from None
                 problem, asked = f"{error.status} {error.reason}", _retry_after(error)
             except HTTPError as error:
                 problem, asked = str(error) or type(error).__name__, 0.0
-            tries += 1
-            if tries >= (self._patience.tries if self._has_answered else self._patience.first_tries):
+            tried += 1
+            most = self._patience.tries if self._has_answered else self._patience.first_tries
+            if tried >= (most if tries is None else min(tries, most)):
                 raise UserError(
-                    f"the API server {self._host} failed {tries} times when asked to {request}; the last time:"
+                    f"the API server {self._host} failed {tried} times when asked to {request}; the last time:"
                     f" {problem}. What runs on the cluster runs on; the same command continues",
                     status=1,
                 )
@@ -182,13 +184,18 @@ def _refusal(request: Request, error: Any) -> ApiError:
     return ApiError("\n".join(filter(None, (what, hint))), error.status, object_missing=missing)
 
 
-def _status(body: str | None) -> dict[str, Any]:
+def _status(body: str | bytes | None) -> dict[str, Any]:
     """The Status object that the API server sends with an error; a proxy before it sends none."""
     try:
         status = json.loads(body or "")
     except ValueError:
         return {}
     return status if isinstance(status, dict) else {}
+
+
+def _was_outrun(error: Any) -> bool:
+    """Whether another's change of the same object came between, which the next try takes into account."""
+    return error.status == 409 and _status(error.body).get("reason") == "Conflict"
 
 
 def _retry_after(error: Any) -> float:

@@ -5,7 +5,7 @@
       sweep.json                 why the sweep ended, once it has
       trials.csv                 a row a trial, rewritten whole after each
       trials/<trial>/trial.json  the record, see `TrialResult`
-      trials/<trial>/stdout.log  what the last attempt printed; stdout-1.log the first one's, ... (local engine only)
+      trials/<trial>/stdout.log  what the last attempt printed; stdout-1.log the first one's, ...
 
 Every file is whole or absent, so the engine can die at any instant. The study's id is made of what decides what its
 trials are: a larger maxTrialCount, another maxFailedTrialCount, resumePolicy or goal continues the same study.
@@ -24,6 +24,21 @@ from receipt_counter.engines.base import TrialResult
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, write_document
 from receipt_counter.storage.files import exclusive, read_json, write_atomic, write_json
+
+LOG_LINES = 20  # of a failed trial that are kept in its record
+_LOG_END = 1 << 15  # bytes
+
+
+def last_lines(log: Path) -> tuple[str, ...]:
+    """The lines at a log's end that the record of a failed trial keeps."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _LOG_END))
+            text = file.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ()
+    return tuple(text.rstrip().splitlines()[-LOG_LINES:])
 
 
 class Journal:
@@ -77,11 +92,14 @@ class Journal:
         """Keep a trial's record."""
         write_json(self.trial_directory(trial.name) / "trial.json", trial.to_json())
 
+    def log_file(self, name: str, attempt: int | None = None) -> Path:
+        """Where a trial's log is: of its last attempt, or of one before that, counted from 1."""
+        return self.trial_directory(name) / ("stdout.log" if attempt is None else f"stdout-{attempt}.log")
+
     def set_log_aside(self, name: str, attempt: int) -> None:
         """Keep the log of an attempt that ended while the next one begins its own."""
-        log = self.trial_directory(name) / "stdout.log"
         with contextlib.suppress(FileNotFoundError):
-            log.rename(log.with_name(f"stdout-{attempt}.log"))
+            self.log_file(name).rename(self.log_file(name, attempt))
 
     def write_table(self, trials: Iterable[TrialResult]) -> None:
         """Write trials.csv."""

@@ -11,7 +11,8 @@ from receipt_counter.engines.base import (
 )
 from receipt_counter.engines.katib.engine import KatibEngine
 from receipt_counter.katib.experiment import StudyDocument
-from tests.engines.api_server import ApiServer, Katib
+from tests.engines.api_server import ApiServer
+from tests.engines.katib_stand_in import Katib
 from tests.engines.support import LEARNING_RATE, experiment, read
 
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"}, "data": {"a.yaml": "x: 1\n"}}

@@ -21,6 +21,7 @@ RIGHTS = {
         "trainer.kubeflow.org/trainjobs": MAKE,
         "/pods": READ,
         "/pods/log": {"get"},
+        "/events": {"list"},
         "/configmaps": {"create", "delete", "get", "patch"},
     },
     "receipt-counter-tensorboard-maker": {

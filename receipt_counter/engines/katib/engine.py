@@ -1,7 +1,7 @@
 """The Katib engine: has a cluster run a study, and follows it from here.
 
-The study's directory is the one the local engine leaves, but for the trials' logs: those are the pods'
-(`kubectl logs`), and of what a trial reported Katib keeps the latest, least and greatest value alone. The optimum is
+The study's directory is the one the local engine leaves, but of what a trial reported Katib keeps the latest, least
+and greatest value alone, and logs come when a trial has ended, if its pods are still there. The optimum is
 found by the same rule as the local engine's: where trials are equally good Katib's own currentOptimalTrial may be
 another. What of this was never run on a real cluster is said in the package's docstring.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from kubeflow_katib_api.models import V1beta1Experiment, V1beta1ExperimentCondition
+from kubeflow_katib_api.models import V1beta1Experiment, V1beta1ExperimentCondition, V1beta1ExperimentSpec
 
 from receipt_counter.cluster.connection import PATIENT, Connection, Patience
 from receipt_counter.engines.base import (
@@ -31,6 +31,8 @@ from receipt_counter.engines.base import (
 from receipt_counter.engines.journal import Journal
 from receipt_counter.engines.katib.cluster import Cluster
 from receipt_counter.engines.katib.following import Record, last_failure
+from receipt_counter.engines.katib.pod_logs import PodLogs
+from receipt_counter.engines.katib.pod_troubles import PodTroubles
 from receipt_counter.engines.katib.submission import submit, submitted
 from receipt_counter.engines.view import NoView, View
 from receipt_counter.engines.wakeup import STOP_SIGNALS, Wakeup
@@ -114,14 +116,16 @@ class KatibEngine:
             if finished is not None:
                 return result_of(directory, objective, record.ended, finished, worked=False)
             record.require_own()
-            condition = self._listen(document, record)
+            condition = self._listen(document, record, journal, spec)
             if condition.type == "Failed":
                 raise SweepFailedError(_failure(name, condition, record, directory))
             ended = _OUTCOMES.get(condition.reason or "", MAX_TRIALS)
             journal.write_outcome({"outcome": ended, **limits})
             return result_of(directory, objective, record.ended, ended, worked=True)
 
-    def _listen(self, document: StudyDocument, record: Record) -> V1beta1ExperimentCondition:
+    def _listen(
+        self, document: StudyDocument, record: Record, journal: Journal, spec: V1beta1ExperimentSpec
+    ) -> V1beta1ExperimentCondition:
         """Submit and follow while signals are heeded."""
         self._signals = []
         with Wakeup([], dict.fromkeys(STOP_SIGNALS, self._on_signal)) as wakeup:
@@ -140,12 +144,14 @@ class KatibEngine:
             try:
                 submit(cluster, submitted(document), begun=record.directory if record.ended else None)
                 record.begin(document)
-                return self._follow(cluster, record, pause)
+                return self._follow(cluster, record, PodLogs(cluster, journal, spec), pause)
             except _SignalError:
                 raise self._stopped(cluster, record.experiment) from None
 
-    def _follow(self, cluster: Cluster, record: Record, pause: Callable[[float], None]) -> V1beta1ExperimentCondition:
-        view = self._open_view()
+    def _follow(
+        self, cluster: Cluster, record: Record, logs: PodLogs, pause: Callable[[float], None]
+    ) -> V1beta1ExperimentCondition:
+        view, troubles = self._open_view(), PodTroubles(cluster, record.experiment)
         try:
             while True:
                 # the Experiment first: the trials of one that has ended are then the last
@@ -157,8 +163,9 @@ class KatibEngine:
                         status=1,
                     )
                 end = _end(there)
-                record.update(cluster.trials(record.experiment), last=end is not None)
-                view.show(record.snapshot())
+                record.update(cluster.trials(record.experiment), logs, last=end is not None)
+                troubles.look(record.active.values(), begun=record.has_begun)
+                view.show(record.snapshot(troubles.reasons, {**logs.notes, **troubles.notes}))
                 if end is not None and not record.active:
                     return end
                 pause(self._interval)

@@ -18,6 +18,7 @@ from receipt_counter.engines.base import (
     Objective,
     TrialResult,
 )
+from receipt_counter.engines.journal import last_lines
 from receipt_counter.engines.local.collectors import Collector, CollectorError, Tail
 from receipt_counter.engines.local.devices import out_of_memory_kills
 from receipt_counter.engines.local.plan import JobPolicy
@@ -30,8 +31,6 @@ KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # An attempt that others killed is repeated as if it had not been, this often; after that it counts as a failed one, as
 # it does at once where memory ran out: what needs more than there is would be killed again.
 FORGIVEN_KILLS = 10
-LOG_LINES = 20  # of a failed trial that are kept in its record
-_LOG_END = 1 << 15  # bytes
 _PROGRESS = re.compile(r"\b(epoch|step|iteration)\b\W{0,3}(\d+)(?:\s*/\s*(\d+))?", re.IGNORECASE)
 
 
@@ -197,10 +196,10 @@ class TrialRun:
         if not (self._error or self._stopped_for) and self._ran_out_of_memory(status):
             failure += ": memory ran out"
         if failure:
-            return replace(trial, status=FAILED, message=failure, log=_last_lines(self._setup.log))
+            return replace(trial, status=FAILED, message=failure, log=last_lines(self._setup.log))
         if trial.objective is None:
             message = f"it ended well but did not report {self._objective.metric}"
-            return replace(trial, status=METRICS_UNAVAILABLE, message=message, log=_last_lines(self._setup.log))
+            return replace(trial, status=METRICS_UNAVAILABLE, message=message, log=last_lines(self._setup.log))
         return replace(trial, status=SUCCEEDED, message="", log=())
 
 
@@ -219,14 +218,3 @@ def _signal_of(status: int) -> int | None:
     if status < 0:
         return -status
     return status - 128 if status - 128 in KILLS else None
-
-
-def _last_lines(log: Path) -> tuple[str, ...]:
-    try:
-        with log.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _LOG_END))
-            text = file.read().decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return ()
-    return tuple(text.rstrip().splitlines()[-LOG_LINES:])
