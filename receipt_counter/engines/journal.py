@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, write_document
 from receipt_counter.storage.files import exclusive, read_json, write_atomic, write_json
 
+DELETED = "deleted"  # outcome of a sweep that was stopped, and its Experiment deleted
 LOG_LINES = 20  # of a failed trial that are kept in its record
 _LOG_END = 1 << 15  # bytes
 
@@ -122,8 +124,19 @@ class Journal:
             limits: as they were given to `write_outcome`.
         """
         outcome = self.read_outcome()
-        same = outcome and {key: outcome.get(key) for key in limits} == limits
+        same = outcome and not self.is_deleted and {key: outcome.get(key) for key in limits} == limits
         return str(outcome["outcome"]) if same else None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether it was stopped, and what a cluster had of it deleted."""
+        return self.read_outcome().get("outcome") == DELETED
+
+    def forget(self) -> None:
+        """Remove the trials, then why the sweep ended: it begins anew."""
+        shutil.rmtree(self.directory / "trials", ignore_errors=True)
+        self.table.unlink(missing_ok=True)
+        self._outcome_file.unlink(missing_ok=True)
 
     def write_outcome(self, outcome: Mapping[str, Any]) -> None:
         """Keep why the sweep ended, and under which limits."""

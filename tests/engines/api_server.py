@@ -169,13 +169,34 @@ class ApiServer:
         return 200, "".join(lines)[: int(query["limitBytes"])]
 
     def _patch(self, key: Key, kind: str, body: Any) -> tuple[int, Any]:
-        if kind != "application/strategic-merge-patch+json":
+        wanted = "merge" if key[0] in _OF_KATIB else "strategic-merge"
+        if kind != f"application/{wanted}-patch+json":
             return 415, status(415, "UnsupportedMediaType", f"{kind} is not tested here", key[2])
+        if key[0] == "experiments":
+            return self._patch_experiment(self.objects[key], body["spec"])
         metadata = self.objects[key]["metadata"]
         owners = {owner["uid"]: owner for owner in metadata.get("ownerReferences", [])}
         owners.update({owner["uid"]: owner for owner in body["metadata"]["ownerReferences"]})
         metadata["ownerReferences"] = list(owners.values())
         return 200, self.objects[key]
+
+    def _patch_experiment(self, there: dict[str, Any], spec: dict[str, Any]) -> tuple[int, Any]:
+        """Merge, if Katib's validating webhook lets it (validator.go)."""
+        state = there.get("status", {})
+        ends = [found for found in state.get("conditions", []) if found["type"] in ("Succeeded", "Failed")]
+        restartable = there["spec"]["resumePolicy"] != "Never" and ends[-1:] and ends[-1]["type"] == "Succeeded"
+        refused = ""
+        if set(spec) - {"maxTrialCount", "parallelTrialCount", "maxFailedTrialCount"}:
+            refused = "only spec.parallelTrialCount, spec.maxTrialCount and spec.maxFailedTrialCount are editable"
+        elif any(found["status"] == "True" for found in ends) and not restartable:
+            refused = "Experiment can be restarted if it is in succeeded state by reaching max trials and ..."
+        elif {**there["spec"], **spec}["maxTrialCount"] <= state.get("trials", 0):
+            refused = "must be greater than status.trials count"
+        if refused:
+            return 403, status(403, "Forbidden", f"admission webhook denied the request: {refused}")
+        merged = {**there["spec"], **spec}
+        there["spec"] = {name: value for name, value in merged.items() if value is not None}
+        return 200, there
 
 
 def status(code: int, reason: str, message: str, name: str = "") -> dict[str, Any]:

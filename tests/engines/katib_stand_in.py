@@ -52,7 +52,11 @@ class Katib:
     def _reconcile(self, experiment: dict[str, Any], trials: list[dict[str, Any]]) -> None:
         spec = experiment["spec"]
         experiment.setdefault("status", {"conditions": [condition("Created", "ExperimentCreated")]})
-        if any(found["type"] in ("Succeeded", "Failed") for found in experiment["status"]["conditions"]):
+        experiment["status"]["trials"] = len(trials)
+        ended = [found for found in experiment["status"]["conditions"] if found["type"] in ("Succeeded", "Failed")]
+        if any(found["status"] == "True" for found in ended):
+            if spec["maxTrialCount"] > len(trials):  # it restarts, and goes on at the next tick
+                ended[-1]["status"] = "False"
             return
         kinds = [_last(trial) for trial in trials]
         losses = [float(text) for trial in trials for text in _losses(trial) if text != "unavailable"]
@@ -70,6 +74,7 @@ class Katib:
         room = min(spec["parallelTrialCount"] - (len(trials) - ended), spec["maxTrialCount"] - len(trials))
         for number in range(len(trials), len(trials) + room):
             self._create(experiment, number)
+        experiment["status"]["trials"] += max(room, 0)
 
     def _create(self, experiment: dict[str, Any], number: int) -> None:
         name, namespace = experiment["metadata"]["name"], experiment["metadata"]["namespace"]

@@ -16,7 +16,7 @@ READ = {"get", "list", "watch"}
 MAKE = READ | {"create", "delete"}
 RIGHTS = {
     "receipt-counter-sweep": {
-        "kubeflow.org/experiments": MAKE,
+        "kubeflow.org/experiments": MAKE | {"patch"},
         "kubeflow.org/trials": READ,
         "trainer.kubeflow.org/trainjobs": MAKE,
         "/pods": READ,

@@ -64,6 +64,20 @@ class Cluster:
             lambda: self._send("delete", "experiments", name, call, GROUP, VERSION, self.namespace, "experiments", name)
         )
 
+    def patch_experiment(self, name: str, spec: Mapping[str, Any]) -> V1beta1Experiment:
+        """Change an Experiment.
+
+        Args:
+            name: of the Experiment.
+            spec: {key: value} of what changes; None takes it out.
+
+        Returns:
+            The Experiment as the cluster has it then.
+        """
+        call = self._connection.custom_objects.patch_namespaced_custom_object
+        arguments = (GROUP, VERSION, self.namespace, "experiments", name, {"spec": dict(spec)})
+        return _typed(V1beta1Experiment, self._send("patch", "experiments", name, call, *arguments))
+
     def trials(self, experiment: str) -> list[V1beta1Trial]:
         """The Trials of an Experiment, in no order."""
         call = self._connection.custom_objects.list_namespaced_custom_object
@@ -78,6 +92,12 @@ class Cluster:
         call = self._connection.core.list_namespaced_pod
         answer = self._send("list", "pods", "", call, self.namespace, label_selector=selector, tries=_FEW)
         return list(answer.items)
+
+    def is_disrupted(self, pod: str) -> bool:
+        """Whether a pod is taken away by its node, an eviction or a more important pod; not asked for long."""
+        call = self._connection.core.read_namespaced_pod
+        found = _found(lambda: self._send("get", "pods", pod, call, pod, self.namespace, tries=_FEW))
+        return found is not None and was_disrupted(found)
 
     def log(self, pod: str, container: str, lines: int, size: int) -> str | None:
         """The last lines a container printed; not asked for long if the server fails.
@@ -177,6 +197,11 @@ class Cluster:
         resource = plural if plural in _CORE else f"{plural}.{GROUP}"
         request = Request(verb, resource, self.namespace, name)
         return self._connection.send(request, lambda: call(*arguments, _request_timeout=TIMEOUT, **options), tries)
+
+
+def was_disrupted(pod: Any) -> bool:
+    """Whether a pod (V1Pod) was, or is being, taken away for no reason of its own."""
+    return any(found.type == "DisruptionTarget" and found.status == "True" for found in pod.status.conditions or ())
 
 
 def _found(ask: Callable[[], _Answer]) -> _Answer | None:

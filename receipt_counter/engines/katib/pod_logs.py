@@ -17,7 +17,7 @@ from kubeflow_katib_api.models import V1beta1ExperimentSpec
 from receipt_counter.cluster.connection import ApiError
 from receipt_counter.engines.base import UNSUCCESSFUL, TrialResult
 from receipt_counter.engines.journal import Journal, last_lines
-from receipt_counter.engines.katib.cluster import TRIAL_LABEL, Cluster
+from receipt_counter.engines.katib.cluster import TRIAL_LABEL, Cluster, was_disrupted
 from receipt_counter.errors import UserError
 from receipt_counter.storage.files import write_atomic
 
@@ -77,7 +77,7 @@ class PodLogs:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(file, text)
         attempts = [pod for pod in pods if _belongs_to_job(pod, trial.name)]
-        kills = sum(map(_was_disrupted, attempts))
+        kills = sum(map(was_disrupted, attempts))  # our Jobs do not count them as failures
         trial = replace(trial, attempts=max(len(attempts) - kills, trial.attempts), kills=kills)
         if trial.status not in UNSUCCESSFUL:
             return trial
@@ -99,11 +99,6 @@ class PodLogs:
 def _belongs_to_job(pod: Any, trial: str) -> bool:
     """Whether it is an attempt: a Job's pods follow one another, those of a TrainJob run side by side."""
     return any((owner.kind, owner.name) == ("Job", trial) for owner in pod.metadata.owner_references or ())
-
-
-def _was_disrupted(pod: Any) -> bool:
-    """Whether its node or a more important pod ended it, which our Jobs do not count as a failure."""
-    return any(found.type == "DisruptionTarget" and found.status == "True" for found in pod.status.conditions or ())
 
 
 def _why_it_ended(pod: Any, container: str) -> str:
