@@ -68,6 +68,13 @@ def test_a_finished_one_that_may_not_go_on_says_how_to_begin_anew(tmp_path: Path
     assert "PATCH experiments" not in server.requests
 
 
+def test_how_many_may_fail_does_not_matter_to_one_that_succeeded(tmp_path: Path, server: ApiServer) -> None:
+    first = run(tmp_path, ticking(server), study(tmp_path, maxFailedTrialCount=1))
+    (first.directory / "sweep.json").unlink()
+    assert run(tmp_path, pytest.fail).trials == first.trials
+    assert "PATCH experiments" not in server.requests
+
+
 def test_one_that_failed_is_not_revived(tmp_path: Path, server: ApiServer) -> None:
     tick = ticking(server, endings=dict.fromkeys(range(9), "Failed"))
     with pytest.raises(SweepFailedError):

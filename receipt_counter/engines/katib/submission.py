@@ -75,8 +75,7 @@ def submit(cluster: Cluster, document: StudyDocument, *, begun: Path | None) -> 
     if there is not None:
         more = _raised(there, document.experiment)
         _require_same(there, document.experiment, cluster.namespace, besides=more)
-        if more:
-            _require_restartable(there, more, cluster.namespace)
+        if more and _may_go_on(there, more, cluster.namespace):
             there = cluster.patch_experiment(name, more)
     ours = [map_ for map_, data in document.config_maps.items() if cluster.require_config_map(map_, data)]
     if there is None:
@@ -97,12 +96,17 @@ def _raised(there: V1beta1Experiment, here: V1beta1Experiment) -> dict[str, int 
     }
 
 
-def _require_restartable(there: V1beta1Experiment, more: Mapping[str, int | None], namespace: str) -> None:
-    """Katib's rule (validator.go, IsCompletedExperimentRestartable)."""
-    end = end_of(there)
-    policy = spec_of(there).resume_policy
+def _may_go_on(there: V1beta1Experiment, more: Mapping[str, int | None], namespace: str) -> bool:
+    """Whether raised counts make an Experiment do more; Katib's rule is in validator.go.
+
+    Raises:
+        UserError: they would, but Katib does not let them be raised any more.
+    """
+    end, policy = end_of(there), spec_of(there).resume_policy
     if end is None or (end.reason == MAX_TRIALS_REACHED and policy in _RESTARTABLE):
-        return
+        return True
+    if end.type == "Succeeded" and "maxTrialCount" not in more:
+        return False
     name = name_of(there)
     raise UserError(
         f"Experiment {name} in namespace {namespace} has ended ({end.reason or end.type}), and its resumePolicy"
