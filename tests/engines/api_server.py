@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -35,7 +36,9 @@ _KINDS = {
 }
 _OF_KATIB = ("experiments", "trials")
 _SET = re.compile(r"([\w./-]+) in \(([^)]*)\)")
-DROP, LOSE = "drop", "lose the answer"  # faults: the connection ends before, or after the request was done
+# faults: the connection ends before the request was done, after it, in the middle of the answer; no answer in time
+DROP, LOSE, CUT, SLOW = "drop", "lose the answer", "cut", "slow"
+SECONDS_OF_SLOW = 0.8
 Fault = int | str | tuple[int, str, str] | tuple[int, str, str, Mapping[str, str]]  # status, reason, message, headers
 Key = tuple[str, str, str]
 
@@ -46,28 +49,44 @@ class ApiServer:
     Attributes:
         objects: {(plural, namespace, name): object}.
         faults: what happens to the next requests, None for nothing.
+        faults_of: {"METHOD plural": what happens to the next requests of that kind}.
         logs: {(pod, container): what it printed}.
         requests: "METHOD plural" of every request that arrived.
+        is_down: whether it does not answer.
         has_katib: whether Katib's resources exist.
+        port: where it listens.
     """
 
     def __init__(self) -> None:
         self.objects: dict[Key, dict[str, Any]] = {}
         self.faults: deque[Fault | None] = deque()
+        self.faults_of: dict[str, deque[Fault | None]] = {}
         self.logs: dict[tuple[str, str], str] = {}
         self.requests: list[str] = []
         self.has_katib = True
         self._lock = threading.Lock()
         self._uid = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self.port = 0
+        self.listen()
 
     def __enter__(self) -> ApiServer:
-        self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def listen(self) -> None:
+        """Begin to answer; on the same port as before, if it did."""
+        self.is_down = False
+        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
+        self._http.daemon_threads = True
+        self.port = self._http.server_port
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, and close what is open."""
+        self.is_down = True
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
@@ -84,11 +103,6 @@ class ApiServer:
             "contexts": [{"name": "here", "context": context}],
         }
         path.write_text(yaml.safe_dump(content))
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._http.server_port
 
     def of(self, plural: str) -> list[dict[str, Any]]:
         """All objects of a kind."""
@@ -224,21 +238,26 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
+            if server.is_down:
+                self.close_connection = True
+                return
             size = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(size)) if size else None
             match = _PATH.match(urlsplit(self.path).path)
-            what = match["kind"] if match else self.path
-            server.requests.append(f"{self.command} {what}{'/log' * self.path.partition('?')[0].endswith('/log')}")
-            fault = server.faults.popleft() if server.faults else None
-            if fault == DROP:
+            what = f"{self.command} {match['kind'] if match else self.path}"
+            what += "/log" * self.path.partition("?")[0].endswith("/log")
+            server.requests.append(what)
+            faults = server.faults_of.get(what) or server.faults
+            fault = faults.popleft() if faults else None
+            if fault in (DROP, SLOW):
+                time.sleep(SECONDS_OF_SLOW if fault == SLOW else 0)
                 self.close_connection = True
                 return
-            if fault is None or fault == LOSE:
+            if fault in (None, LOSE, CUT):
                 code, answer = server.answer(self.command, self.path, self.headers.get("Content-Type", ""), body)
-                if fault == LOSE:
-                    self.close_connection = True
-                    return
-                self._send(code, answer, {})
+                self.close_connection = fault is not None
+                if fault != LOSE:
+                    self._send(code, answer, {}, is_cut=fault == CUT)
                 return
             code, reason, message, headers = (
                 (*fault, {})[:4] if isinstance(fault, tuple) else (fault, "", "a fault", {})
@@ -247,7 +266,7 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
 
         do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
-        def _send(self, code: int, answer: Any, headers: Mapping[str, str]) -> None:
+        def _send(self, code: int, answer: Any, headers: Mapping[str, str], *, is_cut: bool = False) -> None:
             data = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
             self.send_response(code)
             kind = "text/plain" if isinstance(answer, str) else "application/json"
@@ -255,7 +274,7 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            self.wfile.write(data[: len(data) // 2] if is_cut else data)
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass
