@@ -227,10 +227,13 @@ def _fits(values: Mapping[str, Any], selector: str) -> bool:
 
 
 def _as_go_writes_it(value: Any) -> Any:
-    """Katib's mutating webhook answers with what Go writes: false and empty fields are left out."""
-    if isinstance(value, dict):
-        return {key: _as_go_writes_it(item) for key, item in value.items() if item not in (None, "", [], {}, False)}
-    return [_as_go_writes_it(item) for item in value] if isinstance(value, list) else value
+    """Katib's mutating webhook answers with what Go writes: false and empty fields are left out of what is typed."""
+    if isinstance(value, list):
+        return [_as_go_writes_it(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    written = {key: item if key == "trialSpec" else _as_go_writes_it(item) for key, item in value.items()}
+    return {key: item for key, item in written.items() if item not in (None, "", [], {}) and item is not False}
 
 
 def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,6 +26,8 @@ class Katib:
         server: where the objects are.
         endings: {number of a trial: the condition it ends with}; the others succeed.
         loss: what a trial reports, by its number.
+        assign: {parameter: value} of a trial, by its number.
+        work: runs a trial, given what is assigned, and returns what it printed; None for one that prints its loss.
     """
 
     def __init__(
@@ -32,8 +35,11 @@ class Katib:
         server: ApiServer,
         endings: Mapping[int, str] | None = None,
         loss: Callable[[int], float] = lambda number: 1.0 / (1 + number),
+        assign: Callable[[int], Mapping[str, str]] = lambda number: {"lr": f"0.{number + 1}"},
+        work: Callable[[Mapping[str, str]], str] | None = None,
     ) -> None:
         self._server, self._endings, self._loss = server, endings or {}, loss
+        self._assign, self._work = assign, work
         self._time = datetime(2026, 1, 1, tzinfo=UTC)
 
     def tick(self) -> None:
@@ -85,7 +91,8 @@ class Katib:
             "creationTimestamp": _text(self._time + timedelta(seconds=number)),
             "ownerReferences": [owner],
         }
-        spec = {"parameterAssignments": [{"name": "lr", "value": f"0.{number + 1}"}]}
+        assigned = [{"name": name, "value": value} for name, value in self._assign(number).items()]
+        spec = {"parameterAssignments": assigned}
         body = {"apiVersion": "kubeflow.org/v1beta1", "kind": "Trial", "metadata": metadata, "spec": spec}
         self._server.put("trials", namespace, {**body, "status": {"conditions": [condition("Created")]}})
 
@@ -98,17 +105,22 @@ class Katib:
         body = {"metadata": made, "status": {"phase": "Running", "containerStatuses": [container_status(running={})]}}
         self._server.put("pods", metadata["namespace"], body)
 
-    def _end_pod(self, number: int, trial: dict[str, Any], ending: str) -> None:
+    def _print(self, number: int, trial: dict[str, Any]) -> str:
+        """What the trial's program prints."""
+        if self._work is None:
+            return f"begins\nloss={self._loss(number)}"
+        return self._work({given["name"]: given["value"] for given in trial["spec"]["parameterAssignments"]})
+
+    def _end_pod(self, printed: str, trial: dict[str, Any], ending: str) -> None:
         """Its program's output is in the log of Katib's container, behind the head of klog."""
         pod = self._server.objects["pods", trial["metadata"]["namespace"], f"{trial['metadata']['name']}-x7k2p"]
         name, code = pod["metadata"]["name"], 1 if ending == "Failed" else 0
         pod["status"]["phase"] = "Failed" if code else "Succeeded"
         pod["status"]["containerStatuses"] = [container_status(terminated={"exitCode": code, "reason": "Error"})]
-        printed = ["Traceback", "ValueError: no"] if code else [f"loss={self._loss(number)}"]
-        lines = [f"Trial Name: {trial['metadata']['name']}", "begins", *printed]
+        said = "begins\nTraceback\nValueError: no" if code else printed
+        lines = [f"Trial Name: {trial['metadata']['name']}", *said.splitlines()]
         self._server.logs[name, "main"] = ""
-        printed = [*map(klog, lines), "F0101 gone\n", "goroutine 1\n"]
-        self._server.logs[name, COLLECTOR] = "".join(printed)
+        self._server.logs[name, COLLECTOR] = "".join([*map(klog, lines), "F0101 gone\n", "goroutine 1\n"])
 
     def _advance(self, number: int, trial: dict[str, Any]) -> None:
         state = trial["status"]
@@ -122,9 +134,11 @@ class Katib:
             state["conditions"][-1]["status"] = "False"
             state["conditions"].append(condition(ending, message=f"Trial has ended. Job message: {ending}"))
             state["completionTime"] = _text(self._time)
-            self._end_pod(number, trial, ending)
+            printed = self._print(number, trial)
+            self._end_pod(printed, trial, ending)
             if ending != "MetricsUnavailable":
-                state["observation"] = {"metrics": [metric("loss", self._loss(number))]}
+                found = dict(re.findall(r"^(\w+)=(\S+)$", printed, re.MULTILINE))  # of each the latest
+                state["observation"] = {"metrics": [metric(name, value) for name, value in found.items()]}
 
 
 def container_status(name: str = "main", **state: Any) -> dict[str, Any]:
