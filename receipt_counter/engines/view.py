@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from receipt_counter.progress import Progress, Table, draw_table
 SECONDS_BETWEEN_LINES = 5.0
 ENDED_SHOWN = 8  # trials that ended, in the live table
 LONGEST_TEXT = 60
+_PROGRESS = re.compile(r"\b(epoch|step|iteration)\b\W{0,3}(\d+)(?:\s*/\s*(\d+))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,25 @@ class Snapshot:
             return trial.seconds_left
         usual = self.usual_seconds()
         return None if usual is None else max(usual - trial.seconds, 0.0)
+
+
+def printed_progress(line: str) -> str:
+    """How far a trial is, by a line it printed: "epoch 3/15"; empty where the line says nothing of that."""
+    found = _PROGRESS.search(line)
+    return f"{found[1].lower()} {found[2]}{f'/{found[3]}' if found[3] else ''}" if found else ""
+
+
+def seconds_left(progress: str, seconds: float) -> float | None:
+    """How long a trial still takes, if it says how far it is.
+
+    Args:
+        progress: as `printed_progress` gives it.
+        seconds: how long it has run.
+    """
+    found = re.search(r"(\d+)/(\d+)$", progress)
+    if not found or not int(found[1]):
+        return None
+    return seconds / int(found[1]) * max(int(found[2]) - int(found[1]), 0)
 
 
 class View(Protocol):

@@ -220,10 +220,16 @@ def status(code: int, reason: str, message: str, name: str = "") -> dict[str, An
 
 
 def _fits(values: Mapping[str, Any], selector: str) -> bool:
-    """Whether labels, or fields of an object, are as a selector wants them: "a=b,c in (d,e)"."""
+    """Whether labels, or fields of an object, are as a selector wants them: "a=b,c in (d,e),!f"."""
     sets = {name: choices.split(",") for name, choices in _SET.findall(selector)}
-    pairs = dict(pair.split("=") for pair in _SET.sub("", selector).split(",") if pair)
-    return all(values.get(name) in choices for name, choices in sets.items()) and pairs.items() <= values.items()
+    parts = [part for part in _SET.sub("", selector).split(",") if part]
+    pairs = dict(part.split("=") for part in parts if "=" in part)
+    absent = [part[1:] for part in parts if part.startswith("!")]
+    return (
+        not set(absent) & set(values)
+        and all(values.get(name) in choices for name, choices in sets.items())
+        and pairs.items() <= values.items()
+    )
 
 
 def _as_go_writes_it(value: Any) -> Any:

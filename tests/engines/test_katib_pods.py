@@ -189,9 +189,8 @@ def test_a_node_that_is_gone_does_not_hold_the_study_up(
     result = run(tmp_path, ticking(server), study(tmp_path, trials=1), patience=SOON, open_view=lambda: shown)
     assert [trial.status for trial in result.trials] == [SUCCEEDED]
     assert "reads its log" in shown.progress
-    # each look asks twice, and the fifth gives up; one look is also for trials that do not start
-    asked = server.requests.count(f"GET {'pods/log' if what == '/log' else 'pods'}")
-    assert asked - 2 * pod_logs.LOOKS == (2 if what == "/pods" else 0)
+    # each look asks twice, and the fifth gives up
+    assert server.requests.count(f"GET {'pods/log' if what == '/log' else 'pods'}") == 2 * pod_logs.LOOKS
 
 
 def slow(server: ApiServer, change: Callable[[], object] = lambda: None, looks: int = 14) -> Callable[[float], None]:
@@ -329,4 +328,39 @@ def test_trials_that_run_are_left_alone(tmp_path: Path, server: ApiServer) -> No
     run(tmp_path, slow(server), open_view=lambda: shown)
     assert shown.notes == {}
     assert 0 < server.requests.count("GET pods") - 5 <= 4  # 5 to read the logs of those that ended
+    assert shown.progress <= {"", "pending"}
     assert "GET events" not in server.requests
+
+
+def test_how_far_trials_are_is_read_from_their_logs(tmp_path: Path, server: ApiServer) -> None:
+    def speak() -> None:
+        for found in server.of("pods"):
+            lines = ["epoch 1/4 loss 0.9", "epoch 2/4 loss 0.8", "loss=0.8", "nothing of that"]
+            server.logs[found["metadata"]["name"], COLLECTOR] = "".join(map(klog, lines))
+            server.logs[found["metadata"]["name"], "main"] = ""
+
+    shown = Shown()
+    run(tmp_path, slow(server, speak), open_view=lambda: shown)
+    assert "epoch 2/4" in shown.progress
+    assert shown.notes == {}
+
+
+def test_a_service_of_katib_that_dies_later(tmp_path: Path, server: ApiServer) -> None:
+    """No trial is left, and none is made."""
+    katib, looks, shown = Katib(server), itertools.count(), Shown()
+
+    def sleep(seconds: float) -> None:
+        ended = any("completionTime" in trial["status"] for trial in server.of("trials"))
+        if not ended or next(looks) > 12:
+            katib.tick()
+            return
+        for trial in server.of("trials"):  # the cluster ends what runs, and makes nothing
+            if "completionTime" not in trial["status"]:
+                server.delete(("trials", "team", trial["metadata"]["name"]))
+        (there,) = server.of("experiments")
+        labels = {"katib.kubeflow.org/experiment": there["metadata"]["name"]}
+        metadata = {"name": "suggestion", "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"}
+        server.put("pods", "team", {"metadata": metadata, "status": waiting("ImagePullBackOff", "suggestion image")})
+
+    run(tmp_path, sleep, open_view=lambda: shown)
+    assert shown.notes["ImagePullBackOff"].startswith("Katib's suggestion service does not start")

@@ -30,10 +30,10 @@ from receipt_counter.engines.base import (
     spec_of,
 )
 from receipt_counter.engines.journal import DELETED, Journal
+from receipt_counter.engines.katib.active_pods import ActivePods
 from receipt_counter.engines.katib.cluster import Cluster
 from receipt_counter.engines.katib.following import Record, last_failure
 from receipt_counter.engines.katib.pod_logs import PodLogs
-from receipt_counter.engines.katib.pod_troubles import PodTroubles
 from receipt_counter.engines.katib.submission import MAX_TRIALS_REACHED, end_of, runs_elsewhere, submit, submitted
 from receipt_counter.engines.view import NoView, View
 from receipt_counter.engines.wakeup import STOP_SIGNALS, Wakeup
@@ -167,7 +167,7 @@ class KatibEngine:
         notes: Mapping[str, str],
         pause: Callable[[float], None],
     ) -> V1beta1ExperimentCondition:
-        view, troubles = self._open_view(), PodTroubles(cluster, record.experiment)
+        view, pods = self._open_view(), ActivePods(cluster, record.experiment, logs)
         try:
             while True:
                 # the Experiment first: the trials of one that has ended are then the last
@@ -180,8 +180,9 @@ class KatibEngine:
                     )
                 end = end_of(there)
                 record.update(cluster.trials(record.experiment), logs, last=end is not None)
-                troubles.look(record.active.values(), begun=record.has_begun)
-                view.show(record.snapshot(troubles.reasons, {**notes, **logs.notes, **troubles.notes}))
+                if end is None:
+                    pods.look([trial for trial in record.active.values() if not trial.has_ended])
+                view.show(record.snapshot(pods.progress, {**notes, **logs.notes, **pods.notes}))
                 if end is not None and not record.active:
                     return end
                 pause(self._interval)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from kubeflow_katib_api.models import V1beta1ExperimentSpec, V1beta1Trial
 
-from receipt_counter.engines.base import PENDING, RUNNING, UNSUCCESSFUL, Objective, TrialResult, best_trial
+from receipt_counter.engines.base import PENDING, UNSUCCESSFUL, Objective, TrialResult, best_trial
 from receipt_counter.engines.journal import Journal
 from receipt_counter.engines.katib.pod_logs import PodLogs
 from receipt_counter.engines.katib.trials import trial_results
-from receipt_counter.engines.view import RunningTrial, Snapshot
+from receipt_counter.engines.view import RunningTrial, Snapshot, seconds_left
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument
 
@@ -82,20 +82,15 @@ class Record:
         if changed or not self._journal.table.exists():
             self._journal.write_table(self.ended.values())
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether there was any trial."""
-        return bool(self.ended or self.active)
-
-    def snapshot(self, reasons: Mapping[str, str], notes: Mapping[str, str]) -> Snapshot:
+    def snapshot(self, progress: Mapping[str, str], notes: Mapping[str, str]) -> Snapshot:
         """How the sweep stands, for a view.
 
         Args:
-            reasons: {trial that does not start: why, in a word}.
+            progress: {trial: how far it is, or why it does not start}.
             notes: see `Snapshot`.
         """
         ended = tuple(self.ended[index] for index in sorted(self.ended))
-        running = tuple(_running(trial, reasons.get(trial.name, "")) for trial in self.active.values())
+        running = tuple(_running(trial, progress.get(trial.name, "")) for trial in self.active.values())
         return Snapshot(
             ended, running, self._total, best_trial(ended, self._objective), self._parallel, tuple(notes.items())
         )
@@ -115,8 +110,8 @@ def last_failure(trials: Iterable[TrialResult]) -> list[str]:
     return [max(failed, key=lambda trial: (trial.ended, trial.index)).failure] if failed else []
 
 
-def _running(trial: TrialResult, reason: str) -> RunningTrial:
+def _running(trial: TrialResult, progress: str) -> RunningTrial:
     started = datetime.fromisoformat(trial.started) if trial.started else None
     seconds = max((datetime.now(UTC) - started).total_seconds(), 0.0) if started else 0.0
-    progress = reason or {PENDING: PENDING, RUNNING: ""}.get(trial.status, "reads its log")
-    return RunningTrial(trial.name, trial.assignments, progress, trial.objective, seconds, None)
+    shown = "reads its log" if trial.has_ended else progress or (PENDING if trial.status == PENDING else "")
+    return RunningTrial(trial.name, trial.assignments, shown, trial.objective, seconds, seconds_left(progress, seconds))

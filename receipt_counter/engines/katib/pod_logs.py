@@ -18,10 +18,12 @@ from receipt_counter.cluster.connection import ApiError
 from receipt_counter.engines.base import UNSUCCESSFUL, TrialResult
 from receipt_counter.engines.journal import Journal, last_lines
 from receipt_counter.engines.katib.cluster import TRIAL_LABEL, Cluster, was_disrupted
+from receipt_counter.engines.view import printed_progress
 from receipt_counter.errors import UserError
 from receipt_counter.storage.files import write_atomic
 
 MOST_LINES, MOST_BYTES = 10_000, 16 << 20  # of each log that is kept
+LINES_OF_PROGRESS = 100  # among which a trial that runs says how far it is
 LOOKS = 5  # that a log which cannot be read now is asked for; its node may be gone for good
 _COLLECTOR = "metrics-logger-and-collector"  # Katib's container beside the trial's
 _PRINTED = re.compile(r"^I\d{4} [\d:.]+ +\d+ main\.go:\d+\](?! Trial Name: | Metrics reported\.) ?(.*)$", re.MULTILINE)
@@ -59,19 +61,33 @@ class PodLogs:
         try:
             return self._complete(trial)
         except ApiError as error:
-            self.notes["logs"] = f"the logs of trials are not kept here: {error.message}"
+            self._give_up(error)
         except UserError:
             self._failures[trial.name] += 1
             if self._failures[trial.name] < LOOKS:
                 return None
         return trial
 
+    def progress(self, pod: str) -> str:
+        """How far the trial in a pod is, by the last lines it printed; empty where they do not say."""
+        text = ""
+        try:
+            text = "" if self.notes else self._log(pod, LINES_OF_PROGRESS) or ""
+        except ApiError as error:
+            self._give_up(error)
+        except UserError:  # it cannot be asked now
+            pass
+        return next((found for line in reversed(text.splitlines()) if (found := printed_progress(line))), "")
+
+    def _give_up(self, error: ApiError) -> None:
+        self.notes["logs"] = f"the logs of trials are not read: {error.message}"
+
     def _complete(self, trial: TrialResult) -> TrialResult:
         labels = {TRIAL_LABEL: trial.name, **self._primary}
         pods = self._cluster.pods(",".join(f"{name}={value}" for name, value in labels.items()))
         pods.sort(key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
         for attempt, pod in enumerate(pods, 1):
-            text = self._log(pod.metadata.name)
+            text = self._log(pod.metadata.name, MOST_LINES)
             if text is not None:
                 file = self._journal.log_file(trial.name, attempt if attempt < len(pods) else None)
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -85,11 +101,11 @@ class PodLogs:
         message = "; ".join(filter(None, (trial.message, why)))
         return replace(trial, message=message, log=last_lines(self._journal.log_file(trial.name)))
 
-    def _log(self, pod: str) -> str | None:
-        own = self._cluster.log(pod, self._container, MOST_LINES, MOST_BYTES)
+    def _log(self, pod: str, lines: int) -> str | None:
+        own = self._cluster.log(pod, self._container, lines, MOST_BYTES)
         if not self._is_redirected:
             return own
-        collected = self._cluster.log(pod, _COLLECTOR, MOST_LINES, MOST_BYTES)
+        collected = self._cluster.log(pod, _COLLECTOR, lines, MOST_BYTES)
         if own is None and collected is None:
             return None
         printed = _PRINTED.findall(collected or "")

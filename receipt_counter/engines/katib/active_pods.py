@@ -1,15 +1,16 @@
-"""Why trials do not start: what their pods, and the events of pods that could not be made, say; and what mends it."""
+"""How far trials are, or why they do not start: what their pods say, and the events of pods that could not be made."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from receipt_counter.cluster.connection import ApiError
 from receipt_counter.engines.base import TrialResult
 from receipt_counter.engines.katib.cluster import EXPERIMENT_LABEL, TRIAL_LABEL, Cluster
+from receipt_counter.engines.katib.pod_logs import PodLogs
 from receipt_counter.errors import UserError
 
 PATIENCE = timedelta(seconds=60)  # with which a pod's start is waited for before anything is said
@@ -41,71 +42,83 @@ _MENDS = (
 )  # fmt: skip
 
 
-class PodTroubles:
-    """Watches whether trials begin.
+class ActivePods:
+    """Watches the pods of trials that have not ended: how far they are, or why they do not start.
 
     Args:
-        cluster: where their pods are.
+        cluster: where they are.
         experiment: whose.
+        logs: of its trials.
 
     Attributes:
-        reasons: {trial that does not start: why, in a word}.
-        notes: {reason: a sentence, with what mends it}.
+        progress: {trial: how far it is, or in a word why it does not start}.
+        notes: {why something does not start: a sentence, with what mends it}.
     """
 
-    def __init__(self, cluster: Cluster, experiment: str) -> None:
-        self.reasons: dict[str, str] = {}
+    def __init__(self, cluster: Cluster, experiment: str, logs: PodLogs) -> None:
+        self.progress: dict[str, str] = {}
         self.notes: dict[str, str] = {}
-        self._cluster, self._experiment = cluster, experiment
+        self._cluster, self._experiment, self._logs = cluster, experiment, logs
         self._looks = 0
         self._is_forbidden = False
 
-    def look(self, active: Iterable[TrialResult], *, begun: bool) -> None:
-        """See what keeps trials from running, if it is time to.
+    def look(self, active: Sequence[TrialResult]) -> None:
+        """Look at them, if it is time to.
 
         Args:
             active: the trials that have not ended.
-            begun: whether Katib has made any trial.
         """
         self._looks += 1
-        waiting = [trial.name for trial in active if trial.started and _is_old(datetime.fromisoformat(trial.started))]
-        if self._is_forbidden or self._looks % LOOKS_BETWEEN or (begun and not waiting):
+        late = [trial.name for trial in active if trial.started and _is_old(datetime.fromisoformat(trial.started))]
+        if self._is_forbidden or self._looks % LOOKS_BETWEEN or (active and not late):
             return
         try:
-            found = list(self._find(waiting, begun=begun))
+            pods = self._cluster.pods(
+                f"{TRIAL_LABEL} in ({','.join(sorted(late))})"
+                if late
+                else f"{EXPERIMENT_LABEL}={self._experiment},!{TRIAL_LABEL}"
+            )
+            stuck = [*self._waiting(pods), *self._not_made(pods, late)]
+            self.notes = {reason: _sentence(whose, reason, said) for whose, reason, said in reversed(stuck)}
+            self.progress = {whose: reason for whose, reason, _ in stuck}
+            for pod in pods:
+                trial = _trial(pod)
+                if trial not in self.progress and pod.status.phase == "Running":
+                    self.progress[trial] = self._logs.progress(pod.metadata.name)
         except ApiError as error:
             self._is_forbidden = True
             self.notes = {"pods": f"why trials wait cannot be seen: {error.message}"}
+        except UserError:  # it cannot be asked now; what was seen last is still shown
             return
-        except UserError:
-            return
-        self.reasons = {whose: reason for whose, reason, _ in found}
-        self.notes = {reason: _sentence(whose, reason, said) for whose, reason, said in reversed(found)}
 
-    def _find(self, waiting: list[str], *, begun: bool) -> Iterator[tuple[str, str, str]]:
-        """(what does not start, why in a word, the cluster's words)."""
-        names = ",".join(sorted(waiting))
-        pods = self._cluster.pods(f"{TRIAL_LABEL} in ({names})" if begun else f"{EXPERIMENT_LABEL}={self._experiment}")
+    def _waiting(self, pods: Iterable[Any]) -> Iterator[tuple[str, str, str]]:
+        """(what does not start, why in a word, the cluster's words) of pods that are there."""
         for pod in pods:
             problem = _problem(pod) if _is_old(pod.metadata.creation_timestamp) else None
             if problem is not None:
-                yield (pod.metadata.labels.get(TRIAL_LABEL, _SUGGESTION), *problem)
-        without = set(waiting) - {pod.metadata.labels.get(TRIAL_LABEL) for pod in pods}
-        if begun and not without:
+                yield (_trial(pod), *problem)
+
+    def _not_made(self, pods: Sequence[Any], late: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+        """The same of pods that are not."""
+        without = set(late) - {_trial(pod) for pod in pods} if late else {_SUGGESTION} - set(map(_trial, pods))
+        if not without:
             return
-        refused: dict[str, str] = {}
-        for event in self._cluster.refused_pods():
-            refused[self._whose(event.involved_object)] = event.message or ""
-        for trial in sorted(without):
-            told = trial in refused
-            yield (trial, "FailedCreate", refused[trial]) if told else (trial, "NoPod", "")
-        if not begun and _SUGGESTION in refused:
-            yield _SUGGESTION, "FailedCreate", refused[_SUGGESTION]
+        refused = {self._whose(event.involved_object): event.message or "" for event in self._cluster.refused_pods()}
+        for whose in sorted(without):
+            if whose in refused:
+                yield whose, "FailedCreate", refused[whose]
+            elif whose != _SUGGESTION:
+                yield whose, "NoPod", ""
 
     def _whose(self, refused: Any) -> str:
         """The trial that a Job is of, or what else a ReplicaSet of the Experiment's is."""
         is_service = refused.kind == "ReplicaSet" and refused.name.startswith(f"{self._experiment}-")
         return _SUGGESTION if is_service else str(refused.name)
+
+
+def _trial(pod: Any) -> str:
+    """The trial that a pod is of; what else an Experiment has is the service that suggests trials."""
+    return str(pod.metadata.labels.get(TRIAL_LABEL, _SUGGESTION))
 
 
 def _is_old(time: datetime) -> bool:
