@@ -60,10 +60,10 @@ def test_a_finished_one_goes_on_where_its_policy_lets_it(tmp_path: Path, server:
 
 
 def test_a_finished_one_that_may_not_go_on_says_how_to_begin_anew(tmp_path: Path, server: ApiServer) -> None:
-    run(tmp_path, ticking(server), study(tmp_path, resumePolicy="Never"))
+    first = run(tmp_path, ticking(server), study(tmp_path, resumePolicy="Never"))
     with pytest.raises(UserError) as raised:
         run(tmp_path, pytest.fail, study(tmp_path, trials=7, resumePolicy="Never"))
-    for text in ("has ended (ExperimentMaxTrialsReached)", "resumePolicy Never", "kubectl delete experiment small-"):
+    for text in ("has ended (ExperimentMaxTrialsReached)", "resumePolicy Never", f"and remove {first.directory}"):
         assert text in raised.value.message
     assert "PATCH experiments" not in server.requests
 

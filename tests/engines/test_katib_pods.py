@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from receipt_counter.cluster.connection import Patience
 from receipt_counter.engines.base import FAILED, SUCCEEDED, SweepResult, TrialResult
 from receipt_counter.engines.katib import pod_logs
 from receipt_counter.engines.view import Snapshot
-from tests.engines.api_server import ApiServer, status
+from tests.engines.api_server import CUT, ApiServer, status
 from tests.engines.katib_stand_in import COLLECTOR, Katib, container_status, klog
 from tests.engines.katib_support import run, study, ticking
 
@@ -129,6 +130,13 @@ def test_a_log_is_bounded(tmp_path: Path, server: ApiServer, monkeypatch: pytest
 
     result = run(tmp_path, sleep, study(tmp_path, trials=1))
     assert log(result, result.trials[0]) == "d\ne\nf\n"
+
+
+def test_a_log_that_breaks_off_is_read_again(tmp_path: Path, server: ApiServer) -> None:
+    server.faults_of["GET pods/log"] = deque([None, CUT])  # the first one is empty
+    result = run(tmp_path, ticking(server), study(tmp_path, trials=1), patience=SOON)
+    assert log(result, result.trials[0]) == "begins\nloss=1.0\n"
+    assert server.requests.count("GET pods/log") == 3
 
 
 def test_pods_that_are_gone_leave_no_log(tmp_path: Path, server: ApiServer) -> None:

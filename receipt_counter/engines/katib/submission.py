@@ -75,7 +75,7 @@ def submit(cluster: Cluster, document: StudyDocument, *, begun: Path | None) -> 
     if there is not None:
         more = _raised(there, document.experiment)
         _require_same(there, document.experiment, cluster.namespace, besides=more)
-        if more and _may_go_on(there, more, cluster.namespace):
+        if more and _may_go_on(there, more, cluster.namespace, begun):
             there = cluster.patch_experiment(name, more)
     ours = [map_ for map_, data in document.config_maps.items() if cluster.require_config_map(map_, data)]
     if there is None:
@@ -96,7 +96,7 @@ def _raised(there: V1beta1Experiment, here: V1beta1Experiment) -> dict[str, int 
     }
 
 
-def _may_go_on(there: V1beta1Experiment, more: Mapping[str, int | None], namespace: str) -> bool:
+def _may_go_on(there: V1beta1Experiment, more: Mapping[str, int | None], namespace: str, begun: Path | None) -> bool:
     """Whether raised counts make an Experiment do more; Katib's rule is in validator.go.
 
     Raises:
@@ -112,7 +112,7 @@ def _may_go_on(there: V1beta1Experiment, more: Mapping[str, int | None], namespa
         f"Experiment {name} in namespace {namespace} has ended ({end.reason or end.type}), and its resumePolicy"
         f" {policy} lets nobody raise its {', '.join(more)}: Katib goes on only with one that made all its trials and"
         f" has the resumePolicy {' or '.join(_RESTARTABLE)}. To begin it anew: kubectl delete experiment {name} -n"
-        f" {namespace}; runs that are in the store are not trained again"
+        f" {namespace}{f', and remove {begun}' if begun else ''}; runs that are in the store are not trained again"
     )
 
 
