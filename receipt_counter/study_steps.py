@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_counter.engines.base import UNSUCCESSFUL, SweepResult, name_of
-from receipt_counter.engines.local.engine import LocalEngine
+from receipt_counter.engines.choice import LOCAL, make_engine
 from receipt_counter.engines.view import ReportedView
 from receipt_counter.progress import Progress
 from receipt_counter.storage.store import Store
@@ -16,21 +16,26 @@ from receipt_counter.study.compare import compare as compare_study
 from receipt_counter.study.documents import parse_document
 
 
-def sweep(experiment: str, store: Store, workers: int, progress: Progress) -> SweepResult:
-    """Run a study's trials on this machine, or continue with them.
+def sweep(experiment: str, store: Store, engine: str, workers: int, progress: Progress) -> SweepResult:
+    """Run a study's trials, or continue with them.
+
+    On a cluster the Experiment ends with the step that somebody stops, and lives on when the step's pod is taken away:
+    the pod that is made in its place follows it again.
 
     Args:
         experiment: the Experiment and its ConfigMaps, as YAML.
         store: where runs and studies live.
-        workers: processes at a time; 0 takes one a core.
+        engine: where trials run: "local" or "katib".
+        workers: of the local engine, processes at a time; 0 takes one a core.
         progress: shows the trials.
 
     Raises:
-        UserError: see `LocalEngine.run`.
+        UserError: see the engine's `run`.
     """
     document = parse_document(experiment)
     phase = f"sweep {name_of(document.experiment)}"
-    return LocalEngine(workers or None, open_view=lambda: ReportedView(progress, phase)).run(document, store.root)
+    options: dict[str, Any] = {"workers": workers or None} if engine == LOCAL else {"delete_on_stop": True}
+    return make_engine(engine, lambda: ReportedView(progress, phase), **options).run(document, store.root)
 
 
 def sweep_figures(result: SweepResult) -> dict[str, float]:

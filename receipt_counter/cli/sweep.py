@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from receipt_counter.cli.parser import Subparsers, add_command, add_store_option, add_workers_option
+from receipt_counter.engines.choice import ENGINES, LOCAL, make_engine
 from receipt_counter.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_counter.engines.base import Engine, SweepResult
+    from receipt_counter.engines.base import SweepResult
 
-ENGINES = ("local", "katib")
 FAILURES_SHOWN = 5
 
 
@@ -43,41 +43,38 @@ def add_commands(commands: Subparsers) -> None:
         action="store_true",
         help="with --engine katib: Ctrl-C or SIGTERM deletes the Experiment too (default: it runs on)",
     )
+    parser.add_argument(
+        "--delete-when-done",
+        action="store_true",
+        help="with --engine katib: once it has succeeded and is recorded here, the Experiment is deleted, and with it"
+        " its trials' pods (default: it is kept)",
+    )
     add_workers_option(parser)
     add_store_option(parser)
 
 
 def sweep(arguments: argparse.Namespace) -> int:
     """Run the study and sum up what it found."""
+    from receipt_counter.engines.view import open_view
     from receipt_counter.katib.experiment import read_document
     from receipt_counter.storage.store import open_store
 
-    engine = _engine(arguments)
+    engine = make_engine(
+        arguments.engine,
+        lambda: open_view(sys.stderr),
+        workers=arguments.workers,
+        delete_on_stop=arguments.delete_on_stop,
+        delete_when_done=arguments.delete_when_done,
+    )
     store = open_store(arguments.store)
     document = read_document(arguments.experiment)
     try:
         engine.check(document)
     except UserError as error:
         lines = "\n".join(f"  {line}" for line in error.message.splitlines())
-        where = "here" if arguments.engine == "local" else "on a cluster"
+        where = "here" if arguments.engine == LOCAL else "on a cluster"
         raise UserError(f"{arguments.experiment}: cannot run {where}:\n{lines}") from None
     return _print_summary(engine.run(document, store.root))
-
-
-def _engine(arguments: argparse.Namespace) -> Engine:
-    from receipt_counter.engines.katib.engine import KatibEngine
-    from receipt_counter.engines.local.engine import LocalEngine
-    from receipt_counter.engines.view import open_view
-
-    if arguments.engine == "local":
-        if arguments.delete_on_stop:
-            raise UserError("--delete-on-stop: is for --engine katib; here nothing outlives the command")
-        return LocalEngine(arguments.workers, open_view=lambda: open_view(sys.stderr))
-    if arguments.workers is not None:
-        raise UserError(
-            "--workers: has no effect with --engine katib; spec.parallelTrialCount says how many trials run at a time"
-        )
-    return KatibEngine(open_view=lambda: open_view(sys.stderr), delete_on_stop=arguments.delete_on_stop)
 
 
 def _print_summary(result: SweepResult) -> int:

@@ -5,7 +5,7 @@
       sweep.json                 why the sweep ended, once it has
       trials.csv                 a row a trial, rewritten whole after each
       trials/<trial>/trial.json  the record, see `TrialResult`
-      trials/<trial>/stdout.log  what the last attempt printed; stdout-1.log the first one's, ... (local engine only)
+      trials/<trial>/stdout.log  what the last attempt printed; stdout-1.log the first one's, ...
 
 Every file is whole or absent, so the engine can die at any instant. The study's id is made of what decides what its
 trials are: a larger maxTrialCount, another maxFailedTrialCount, resumePolicy or goal continues the same study.
@@ -15,28 +15,32 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import dataclasses
 import io
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from receipt_counter.engines.base import TrialResult, name_of
+from receipt_counter.engines.base import TrialResult
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, write_document
 from receipt_counter.storage.files import exclusive, read_json, write_atomic, write_json
 
-_NOT_IN_ID = {"max_trial_count": None, "max_failed_trial_count": None, "resume_policy": None}
+DELETED = "deleted"  # outcome of a sweep that was stopped, and its Experiment deleted
+LOG_LINES = 20  # of a failed trial that are kept in its record
+_LOG_END = 1 << 15  # bytes
 
 
-def study_id(document: StudyDocument) -> str:
-    """Identity of a study: "<experiment name>-<8 hex>"."""
-    spec = document.experiment.spec
-    objective = spec.objective.model_copy(update={"goal": None}) if spec and spec.objective else None
-    bare = spec.model_copy(update={**_NOT_IN_ID, "objective": objective}) if spec else None
-    experiment = document.experiment.model_copy(update={"spec": bare, "status": None})
-    fingerprint = dataclasses.replace(document, experiment=experiment).fingerprint
-    return f"{name_of(document.experiment)}-{fingerprint[:8]}"
+def last_lines(log: Path) -> tuple[str, ...]:
+    """The lines at a log's end that the record of a failed trial keeps."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _LOG_END))
+            text = file.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ()
+    return tuple(text.rstrip().splitlines()[-LOG_LINES:])
 
 
 class Journal:
@@ -90,11 +94,14 @@ class Journal:
         """Keep a trial's record."""
         write_json(self.trial_directory(trial.name) / "trial.json", trial.to_json())
 
+    def log_file(self, name: str, attempt: int | None = None) -> Path:
+        """Where a trial's log is: of its last attempt, or of one before that, counted from 1."""
+        return self.trial_directory(name) / ("stdout.log" if attempt is None else f"stdout-{attempt}.log")
+
     def set_log_aside(self, name: str, attempt: int) -> None:
         """Keep the log of an attempt that ended while the next one begins its own."""
-        log = self.trial_directory(name) / "stdout.log"
         with contextlib.suppress(FileNotFoundError):
-            log.rename(log.with_name(f"stdout-{attempt}.log"))
+            self.log_file(name).rename(self.log_file(name, attempt))
 
     def write_table(self, trials: Iterable[TrialResult]) -> None:
         """Write trials.csv."""
@@ -117,8 +124,19 @@ class Journal:
             limits: as they were given to `write_outcome`.
         """
         outcome = self.read_outcome()
-        same = outcome and {key: outcome.get(key) for key in limits} == limits
+        same = outcome and not self.is_deleted and {key: outcome.get(key) for key in limits} == limits
         return str(outcome["outcome"]) if same else None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether it was stopped, and what a cluster had of it deleted."""
+        return self.read_outcome().get("outcome") == DELETED
+
+    def forget(self) -> None:
+        """Remove the trials, then why the sweep ended: it begins anew."""
+        shutil.rmtree(self.directory / "trials", ignore_errors=True)
+        self.table.unlink(missing_ok=True)
+        self._outcome_file.unlink(missing_ok=True)
 
     def write_outcome(self, outcome: Mapping[str, Any]) -> None:
         """Keep why the sweep ended, and under which limits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from receipt_counter.progress import Progress, Table, draw_table
 SECONDS_BETWEEN_LINES = 5.0
 ENDED_SHOWN = 8  # trials that ended, in the live table
 LONGEST_TEXT = 60
+_PROGRESS = re.compile(r"\b(epoch|step|iteration)\b\W{0,3}(\d+)(?:\s*/\s*(\d+))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Snapshot:
         total: how many there will be.
         best: the best of those that ended.
         workers: how many run at a time.
+        notes: (what it is about, a sentence) of what the user should know now; of each matter the first is told.
     """
 
     ended: tuple[TrialResult, ...]
@@ -57,6 +60,7 @@ class Snapshot:
     total: int
     best: TrialResult | None
     workers: int
+    notes: tuple[tuple[str, str], ...] = ()
 
     @property
     def spent_hours(self) -> float:
@@ -89,6 +93,25 @@ class Snapshot:
         return None if usual is None else max(usual - trial.seconds, 0.0)
 
 
+def printed_progress(line: str) -> str:
+    """How far a trial is, by a line it printed: "epoch 3/15"; empty where the line says nothing of that."""
+    found = _PROGRESS.search(line)
+    return f"{found[1].lower()} {found[2]}{f'/{found[3]}' if found[3] else ''}" if found else ""
+
+
+def seconds_left(progress: str, seconds: float) -> float | None:
+    """How long a trial still takes, if it says how far it is.
+
+    Args:
+        progress: as `printed_progress` gives it.
+        seconds: how long it has run.
+    """
+    found = re.search(r"(\d+)/(\d+)$", progress)
+    if not found or not int(found[1]):
+        return None
+    return seconds / int(found[1]) * max(int(found[2]) - int(found[1]), 0)
+
+
 class View(Protocol):
     """Who shows a sweep."""
 
@@ -99,18 +122,25 @@ class View(Protocol):
         """The sweep is over."""
 
 
-class Failures:
-    """Tells each trial that failed once; what had failed when the sweep began is known."""
+class News:
+    """Tells what is new in a sweep, once: each trial that failed since it began, each note."""
 
     def __init__(self) -> None:
-        self._known: set[int] | None = None
+        self._failed: set[int] | None = None
+        self._noted: set[str] = set()
 
-    def new(self, snapshot: Snapshot) -> list[TrialResult]:
-        """The trials that failed since the last call."""
+    def failures(self, snapshot: Snapshot) -> list[str]:
+        """What the trials said that failed since the last call; what had failed at the first call is known."""
         failed = {trial.index: trial for trial in snapshot.ended if trial.status in UNSUCCESSFUL}
-        known = failed.keys() if self._known is None else self._known
-        self._known = set(failed)
-        return [trial for index, trial in sorted(failed.items()) if index not in known]
+        known = failed.keys() if self._failed is None else self._failed
+        self._failed = set(failed)
+        return [trial.failure for index, trial in sorted(failed.items()) if index not in known]
+
+    def notes(self, snapshot: Snapshot) -> list[str]:
+        """The notes about what was not told yet."""
+        new = {about: text for about, text in snapshot.notes if about not in self._noted}
+        self._noted.update(new)
+        return list(new.values())
 
 
 class NoView:
@@ -124,20 +154,20 @@ class NoView:
 
 
 class LinesView:
-    """Plain lines: every failure, and what ended since the last line, at most one every few seconds."""
+    """Plain lines: every failure and note, and what ended since the last line, at most one every few seconds."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._printed = -SECONDS_BETWEEN_LINES
         self._known: int | None = None
         self._latest: Snapshot | None = None
-        self._failures = Failures()
+        self._news = News()
 
     def show(self, snapshot: Snapshot) -> None:
         """Print a line if something changed and it is due."""
         self._latest = snapshot
-        for trial in self._failures.new(snapshot):
-            print(trial.failure, file=self._stream, flush=True)
+        for text in (*self._news.notes(snapshot), *self._news.failures(snapshot)):
+            print(text, file=self._stream, flush=True)
         if self._known is None:
             self._known = len(snapshot.ended)
         if len(snapshot.ended) != self._known and time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:
@@ -156,7 +186,7 @@ class LinesView:
 
 
 class LiveView:
-    """A live table: a row a trial; failures stay above it.
+    """A live table: a row a trial; failures and notes stay above it.
 
     Args:
         console: the terminal.
@@ -164,15 +194,17 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._snapshot: Snapshot | None = None
-        self._failures = Failures()
+        self._news = News()
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4)
         self._live.start()
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw it at the next refresh."""
         self._snapshot = snapshot
-        for trial in self._failures.new(snapshot):
-            self._live.console.print(trial.failure, style="red", markup=False, highlight=False)
+        for text in self._news.notes(snapshot):
+            self._live.console.print(text, style="yellow", markup=False, highlight=False)
+        for text in self._news.failures(snapshot):
+            self._live.console.print(text, style="red", markup=False, highlight=False)
 
     def close(self) -> None:
         """Leave the last state on the screen."""
@@ -194,15 +226,15 @@ class ReportedView:
 
     def __init__(self, progress: Progress, phase: str) -> None:
         self._progress, self._phase = progress, phase
-        self._failures = Failures()
+        self._news = News()
         self._ended: int | None = None
 
     def show(self, snapshot: Snapshot) -> None:
         """Report the table, and how far the sweep is."""
         if self._ended is None:
             self._progress.start(self._phase, snapshot.total)
-        for trial in self._failures.new(snapshot):
-            self._progress.note(trial.failure)
+        for text in (*self._news.notes(snapshot), *self._news.failures(snapshot)):
+            self._progress.note(text)
         if self._ended != len(snapshot.ended):
             self._ended = len(snapshot.ended)
             self._progress.update(self._ended, **_standing(snapshot))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from receipt_counter.errors import UserError, suggestion
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from receipt_counter.katib.experiment import StudyDocument
 
 _KEY = "spec.trialTemplate"
+_LABEL = re.compile(r"([A-Za-z0-9]([\w.-]*[A-Za-z0-9])?)?", re.ASCII)
+_LONGEST_LABEL = 63
 _HARMLESS = re.compile(r"[\w.,:/=+-]*")
 
 
@@ -141,10 +143,12 @@ def _check_filled(
                 yield from problems or _check_manifest(manifest, template, source)
                 if problems:
                     return
+    unfilled = fill(text, {}, source, is_json=is_json)
+    yield from _check_labels(unfilled, samples, source)
     spec = document.experiment.spec
     assert spec is not None
     if wraps_command(spec):
-        yield from _check_command(fill(text, {}, source, is_json=is_json), template, samples, source)
+        yield from _check_command(unfilled, template, samples, source)
 
 
 def _samples(
@@ -185,6 +189,19 @@ def _check_manifest(manifest: Mapping[str, Any], template: V1beta1TrialTemplate,
     if pod.get("restartPolicy") not in policies:
         found = pod.get("restartPolicy") or "missing"
         yield f"{source}: spec.template.spec.restartPolicy is {found}; a Job's is {' or '.join(policies)}"
+
+
+def _check_labels(unfilled: Mapping[str, Any], samples: Sequence[Mapping[str, str]], source: str) -> Iterator[str]:
+    """What the API server says against labels only when a trial is made, which then fails."""
+    for path in (("metadata", "labels"), ("spec", "template", "metadata", "labels")):
+        for name, text in section(unfilled, *path).items():
+            values = dict.fromkeys(replace(str(text), values) for values in samples)
+            bad = [value for value in values if len(value) > _LONGEST_LABEL or not _LABEL.fullmatch(value)]
+            if bad:
+                yield (
+                    f"{source}: {'.'.join(path)}: {name}: {bad[0]!r} is no label's value: at most {_LONGEST_LABEL}"
+                    " letters, digits, '-', '_', '.', the first and the last a letter or digit"
+                )
 
 
 def _check_command(

@@ -53,6 +53,11 @@ class Store:
         """Where kfp's local runner remembers finished steps."""
         return self.root / "cache"
 
+    @property
+    def location(self) -> str:
+        """What another process or machine opens it by: its URL, or the directory."""
+        return str(self.root)
+
     def run_directory(self, run_id: str) -> Path:
         """Directory of one run, there or not."""
         return self.runs / run_id

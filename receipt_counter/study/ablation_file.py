@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from receipt_counter.config.validation import DECLARATIONS, InvalidValueError, c
 from receipt_counter.errors import suggestion
 from receipt_counter.study.files import Grouped, read_study, read_values
 from receipt_counter.study.settings import FRACTIONAL, ONE_AT_A_TIME, Design, StudySettings
-from receipt_counter.study.variants import BASELINE, Variant
+from receipt_counter.study.variants import BASELINE, LONGEST_NAME, Variant
 
 _ALL = "an ablation runs every variant with every seed"
 _IDLE = {
@@ -94,9 +95,12 @@ def _variants(settings: Sequence[Setting], problems: list[str]) -> list[Variant]
         if not family or not key:
             hint = "give each variation a name and the keys it changes: {NAME: {KEY: VALUE}}"
             problems.append(f"{setting.place}: {f'families.{family}'.rstrip('.')}: {hint}")
-        elif name == BASELINE or not name.replace("_", "").replace("-", "").isalnum():
+        elif name == BASELINE or not re.fullmatch(r"[\w-]+", name, re.ASCII):
             rule = f"a variation's name is letters, digits, '-', '_', and not {BASELINE}"
             problems.append(f"{setting.place}: {name!r}: {rule}")
+        elif not (name[0] + name[-1]).isalnum() or len(name) > LONGEST_NAME:
+            rule = f"begins and ends with a letter or digit and has at most {LONGEST_NAME}: it is a label too"
+            problems.append(f"{setting.place}: {name!r}: a variation's name {rule}")
         elif written.family != family:
             problems.append(f"{setting.place}: {name} is written twice (first at {written.place})")
         elif key not in DECLARATIONS:

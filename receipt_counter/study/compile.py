@@ -19,6 +19,10 @@ from receipt_counter.study.variants import Variant, override_text, write_variant
 
 PRESET_ANNOTATION = "receipt-counter/preset"
 SPLIT_ANNOTATION = "receipt-counter/split"  # that its trials are judged on
+# Of Experiments, and of their trials' Jobs and pods; Katib labels pods with the Experiment's and the trial's name.
+STUDY_LABEL, KIND_LABEL = "receipt-counter/study", "receipt-counter/kind"
+VARIANT_LABEL, SEED_LABEL = "receipt-counter/variant", "receipt-counter/seed"
+SEARCH_LABEL = "receipt-counter/search"  # of a confirmation: the Experiment whose winner it confirms
 VARIANTS_FILE, SETTINGS_FILE = "variants.yaml", "study.yaml"
 _COMPLETE, _FAILED = (f'status.conditions.#(type=="{kind}")#|#(status=="True")#' for kind in ("Complete", "Failed"))
 
@@ -51,6 +55,7 @@ def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocum
             config.cluster,
             ["--seeds", ",".join(map(str, settings.seeds)), "--split", "val", *overrides],
             [{"name": name, "reference": key, "description": _described(key)} for key, name in names.items()],
+            {},
         ),
     }
     stopping = settings.early_stopping
@@ -61,11 +66,16 @@ def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocum
             "algorithmSettings": [{"name": name, "value": str(value)} for name, value in chosen.items()],
         }
     files = {CONFIG_FILE: to_yaml(config), SETTINGS_FILE: to_yaml(settings)}
-    return _document(settings, spec, files, "hyperparameter", preset, "val")
+    return _document(settings, spec, files, {KIND_LABEL: "hyperparameter"}, preset, "val")
 
 
 def ablation_document(
-    settings: StudySettings, variants: Sequence[Variant], config: Config, preset: str, split: str = "analysis"
+    settings: StudySettings,
+    variants: Sequence[Variant],
+    config: Config,
+    preset: str,
+    split: str = "analysis",
+    search: str | None = None,
 ) -> StudyDocument:
     """The Experiment of an ablation study: a grid over `variant` and `seed`.
 
@@ -75,6 +85,7 @@ def ablation_document(
         config: the resolved config that every variant changes.
         preset: that the config was resolved with.
         split: that its runs are judged on.
+        search: name of the Experiment on a cluster whose winner this one confirms; None for a study of its own.
     """
     trials = len(variants) * len(settings.seeds)
     spec = {
@@ -100,21 +111,32 @@ def ablation_document(
                 {"name": "variant", "reference": "variant", "description": "Which variant of the config."},
                 {"name": "seed", "reference": "seed", "description": "Seed of the run."},
             ],
+            {VARIANT_LABEL: "${trialParameters.variant}", SEED_LABEL: "${trialParameters.seed}"},
         ),
     }  # fmt: skip
     files = {CONFIG_FILE: to_yaml(config), VARIANTS_FILE: write_variants(variants)}
-    return _document(settings, spec, files, "ablation", preset, split)
+    labels = {KIND_LABEL: "confirmation", SEARCH_LABEL: search} if search else {KIND_LABEL: "ablation"}
+    return _document(settings, spec, files, labels, preset, split)
 
 
 def _document(
-    settings: StudySettings, spec: dict[str, Any], files: Mapping[str, str], kind: str, preset: str, split: str
+    settings: StudySettings,
+    spec: dict[str, Any],
+    files: Mapping[str, str],
+    labels: Mapping[str, str],
+    preset: str,
+    split: str,
 ) -> StudyDocument:
     content = {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",
         "metadata": {
             "name": experiment_name(settings),
-            "labels": {"app.kubernetes.io/part-of": "receipt-counter", "receipt-counter/study": kind},
+            "labels": {
+                "app.kubernetes.io/part-of": "receipt-counter",
+                STUDY_LABEL: experiment_name(settings),
+                **labels,
+            },
             "annotations": {PRESET_ANNOTATION: preset, SPLIT_ANNOTATION: split},
         },
         "spec": {
@@ -180,13 +202,18 @@ def _described(key: str) -> str:
 
 
 def _template(
-    settings: StudySettings, cluster: Cluster, arguments: Sequence[str], parameters: Sequence[Mapping[str, str]]
+    settings: StudySettings,
+    cluster: Cluster,
+    arguments: Sequence[str],
+    parameters: Sequence[Mapping[str, str]],
+    labels: Mapping[str, str],
 ) -> dict[str, Any]:
+    labels = {STUDY_LABEL: experiment_name(settings), **labels}
     return {
         "primaryContainerName": CONTAINER,
         "successCondition": _COMPLETE,
         "failureCondition": _FAILED,
         "retain": True,
         "trialParameters": list(parameters),
-        "trialSpec": trial_job(cluster, settings.base_name, _config_map(settings), arguments),
+        "trialSpec": trial_job(cluster, settings.base_name, _config_map(settings), arguments, labels),
     }

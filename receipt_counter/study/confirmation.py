@@ -13,6 +13,7 @@ from typing import Any
 
 from receipt_counter.evaluation.wording import format_points, format_value, spoken
 from receipt_counter.katib.experiment import StudyDocument
+from receipt_counter.katib.identity import cluster_name
 from receipt_counter.storage.run import Run
 from receipt_counter.study.compile import ablation_document
 from receipt_counter.study.documents import base_config, preset_of, study_files, study_settings
@@ -42,7 +43,7 @@ def confirmation_document(search: StudyDocument, parameters: Mapping[str, Any]) 
     settings = dataclasses.replace(
         settings, base_name=f"confirm-{settings.base_name}", seeds=settings.confirmation_seeds
     )
-    return ablation_document(settings, variants, config, preset_of(search), SPLIT)
+    return ablation_document(settings, variants, config, preset_of(search), SPLIT, cluster_name(search))
 
 
 def choose_run(runs: Mapping[str, Mapping[int, Run]], objective: Objective) -> dict[str, Any]:

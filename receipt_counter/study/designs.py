@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from receipt_counter.errors import UserError
 from receipt_counter.study.contrasts import contrasts, resolution
 from receipt_counter.study.settings import FRACTIONAL, FULL, Design
-from receipt_counter.study.variants import BASELINE, Variant
+from receipt_counter.study.variants import BASELINE, Variant, short_name
 
 MOST_RUNS = 1000  # a study of more is a mistake
 DEFAULT_RESOLUTION = 4
@@ -157,7 +157,7 @@ def _cell(factors: Sequence[Factor], chosen: Chosen, place: str) -> Variant:
         return dataclasses.replace(made[0], levels=levels)
     name = ".".join(level.name for level in made) or BASELINE
     overrides = {key: value for level in made for key, value in level.overrides.items()}
-    return Variant(name, overrides, "", f"{place}: {name}", levels)
+    return Variant(short_name(name), overrides, "", f"{place}: {name}", levels)
 
 
 def design_notes(cells: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -17,7 +17,7 @@ from receipt_counter.config.source import read_yaml
 from receipt_counter.config.validation import DECLARATIONS, NO_EFFECT
 from receipt_counter.errors import UserError, suggestion
 from receipt_counter.study.ablation_file import AblationPath
-from receipt_counter.study.variants import Step, Variant, changes_text
+from receipt_counter.study.variants import Step, Variant, changes_text, short_name
 
 # Effects are paired over the study's own seeds and the same images; gates judge a model and do not change it.
 _KEPT = ("seed", "data.path", "data.render", "gates")
@@ -103,7 +103,7 @@ def _cumulated(path: AblationPath, steps: Sequence[tuple[str, Mapping[str, Any]]
     for number, (label, changes) in enumerate(steps, 1):
         overrides = {**overrides, **changes}
         text = changes_text(changes)
-        variant = Variant(f"path.{number}.{label}", overrides, "", path.place, step=Step(number, text))
+        variant = Variant(short_name(f"path.{number}.{label}"), overrides, "", path.place, step=Step(number, text))
         try:
             variant.apply(config)
         except UserError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receipt_counter.config.cluster import Cluster
@@ -22,7 +22,9 @@ _NO_MESH = {"sidecar.istio.io/inject": "false"}  # Istio's proxy never exits, so
 _GROUP = 1000  # that the store's volume belongs to, whoever the image's user is
 
 
-def trial_job(cluster: Cluster, study: str, config_map: str, arguments: Sequence[str]) -> dict[str, Any]:
+def trial_job(
+    cluster: Cluster, study: str, config_map: str, arguments: Sequence[str], labels: Mapping[str, str]
+) -> dict[str, Any]:
     """The Job that Katib makes of each trial.
 
     Args:
@@ -30,22 +32,24 @@ def trial_job(cluster: Cluster, study: str, config_map: str, arguments: Sequence
         study: name of the study, recorded with its runs.
         config_map: name of the ConfigMap that holds the study's files.
         arguments: of `receipt_counter.study.trial`, beside the config and that name.
+        labels: by which the Job and its pods are found: of what study they are, and which of its trials.
 
     Returns:
         The manifest. A pod that its node evicts or a more important one preempts is made anew and does not count as a
         failed attempt: its runs continue from their checkpoints.
     """
-    labels = {**LABELS, **({QUEUE_LABEL: cluster.queue} if cluster.queue else {})}
+    labels = {**LABELS, **labels}
+    queue = {QUEUE_LABEL: cluster.queue} if cluster.queue else {}
     disrupted = [{"type": "DisruptionTarget", "status": "True"}]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"labels": labels},
+        "metadata": {"labels": {**labels, **queue}},
         "spec": {
             "backoffLimit": cluster.retries,
             "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": disrupted}]},
             "template": {
-                "metadata": {"labels": {**LABELS, **_NO_MESH}},
+                "metadata": {"labels": {**labels, **_NO_MESH}},
                 "spec": _pod(cluster, config_map, _container(cluster, ["--experiment-name", study, *arguments])),
             },
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from receipt_counter.config.source import Setting
 from receipt_counter.errors import UserError
 
 BASELINE = "baseline"
+LONGEST_NAME = 63  # of a variant: its trials are labelled with it, and a label has so many characters
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Variant:
     """The config plus named overrides.
 
     Attributes:
-        name: short and without spaces: Katib joins a trial's arguments unquoted.
+        name: without spaces, since Katib joins a trial's arguments unquoted, and a label of its trials.
         overrides: {dotted key: value}.
         family: the kind of part it changes, for people ("architecture"); empty for the baseline and for what is there
             for a design or a path alone: it is not compared with the baseline as a variation.
@@ -62,6 +64,14 @@ class Variant:
     def changes(self) -> str:
         """What it changes, for people: "training.epochs=3 data.batch_size=8"."""
         return changes_text(self.overrides)
+
+
+def short_name(name: str) -> str:
+    """A variant's name, cut where it is too long for a label; the end then tells it from others that begin alike."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    end = f"-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return name[: LONGEST_NAME - len(end)].rstrip("-_.") + end
 
 
 def changes_text(overrides: Mapping[str, Any]) -> str:

@@ -215,7 +215,7 @@ def prepared(config: Config, directory: Path) -> str:
 
 
 def trial(config: Config, directory: Path) -> str:
-    return json.dumps(trial_job(config.cluster, "study", "files", []))
+    return json.dumps(trial_job(config.cluster, "study", "files", [], {}))
 
 
 def parameters(config: Config, directory: Path) -> int:

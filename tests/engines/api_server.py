@@ -1,18 +1,18 @@
-"""A small stand-in of a cluster: an API server that speaks Kubernetes' wire format, and Katib's controllers.
+"""A small stand-in of a cluster's API server that speaks Kubernetes' wire format.
 
-Shapes are those of the API conventions (Status objects, AlreadyExists, labelSelector, owner references, strategic merge
-by uid) and of Katib's v1beta1 types (conditions, observations). Faults can be put before any request.
+Shapes are those of the API conventions (Status objects, AlreadyExists, labelSelector, fieldSelector, owner references,
+strategic merge by uid, merge patches of custom objects, logs as plain text). Faults can be put before any request.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,18 @@ from receipt_counter.katib.experiment import plain
 _PATH = re.compile(
     r"/apis?/(?P<version>(kubeflow\.org/v1beta1|v1))/namespaces/(?P<ns>[^/]+)/(?P<kind>\w+)(/(?P<name>.+))?$"
 )
-_KINDS = {"experiments": "Experiment", "trials": "Trial", "configmaps": "ConfigMap"}
-DROP, LOSE = "drop", "lose the answer"  # faults: the connection ends before, or after the request was done
+_KINDS = {
+    "experiments": "Experiment",
+    "trials": "Trial",
+    "configmaps": "ConfigMap",
+    "pods": "Pod",
+    "events": "Event",
+}
+_OF_KATIB = ("experiments", "trials")
+_SET = re.compile(r"([\w./-]+) in \(([^)]*)\)")
+# faults: the connection ends before the request was done, after it, in the middle of the answer; no answer in time
+DROP, LOSE, CUT, SLOW = "drop", "lose the answer", "cut", "slow"
+SECONDS_OF_SLOW = 0.8
 Fault = int | str | tuple[int, str, str] | tuple[int, str, str, Mapping[str, str]]  # status, reason, message, headers
 Key = tuple[str, str, str]
 
@@ -39,26 +49,44 @@ class ApiServer:
     Attributes:
         objects: {(plural, namespace, name): object}.
         faults: what happens to the next requests, None for nothing.
+        faults_of: {"METHOD plural": what happens to the next requests of that kind}.
+        logs: {(pod, container): what it printed}.
         requests: "METHOD plural" of every request that arrived.
+        is_down: whether it does not answer.
         has_katib: whether Katib's resources exist.
+        port: where it listens.
     """
 
     def __init__(self) -> None:
         self.objects: dict[Key, dict[str, Any]] = {}
         self.faults: deque[Fault | None] = deque()
+        self.faults_of: dict[str, deque[Fault | None]] = {}
+        self.logs: dict[tuple[str, str], str] = {}
         self.requests: list[str] = []
         self.has_katib = True
         self._lock = threading.Lock()
         self._uid = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self.port = 0
+        self.listen()
 
     def __enter__(self) -> ApiServer:
-        self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def listen(self) -> None:
+        """Begin to answer; on the same port as before, if it did."""
+        self.is_down = False
+        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
+        self._http.daemon_threads = True
+        self.port = self._http.server_port
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, and close what is open."""
+        self.is_down = True
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
@@ -75,11 +103,6 @@ class ApiServer:
             "contexts": [{"name": "here", "context": context}],
         }
         path.write_text(yaml.safe_dump(content))
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._http.server_port
 
     def of(self, plural: str) -> list[dict[str, Any]]:
         """All objects of a kind."""
@@ -107,15 +130,18 @@ class ApiServer:
         url = urlsplit(path)
         match = _PATH.match(url.path)
         plural = match["kind"] if match else ""
-        if match is None or (plural != "configmaps" and not self.has_katib):
+        if match is None or (plural in _OF_KATIB and not self.has_katib):
             return 404, "404 page not found\n"
         name = body["metadata"]["name"] if method == "POST" else match["name"]
         key = (plural, match["ns"], name)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
         with self._lock:
             if method == "POST":
                 return self._create(key, body)
             if name is None:
-                return 200, self._list(key, parse_qs(url.query))
+                return 200, self._list(key, query)
+            if name.endswith("/log"):
+                return self._log(key[1], name.removesuffix("/log"), query)
             return self._answer_about(key, method, kind, body)
 
     def _answer_about(self, key: Key, method: str, kind: str, body: Any) -> tuple[int, Any]:
@@ -136,23 +162,55 @@ class ApiServer:
             body = _as_go_writes_it(plain(with_defaults(V1beta1Experiment.from_dict(body))))
         return 201, self.put(plural, namespace, body)
 
-    def _list(self, key: Key, query: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        wanted = dict(pair.split("=") for pair in query.get("labelSelector", [""])[0].split(",") if pair)
+    def _list(self, key: Key, query: Mapping[str, str]) -> dict[str, Any]:
         found = [
             item
             for (kind, namespace, _), item in self.objects.items()
-            if (kind, namespace) == key[:2] and wanted.items() <= item["metadata"].get("labels", {}).items()
+            if (kind, namespace) == key[:2]
+            and _fits(item["metadata"].get("labels", {}), query.get("labelSelector", ""))
+            and _fits(item, query.get("fieldSelector", ""))
         ]
-        return {"apiVersion": "kubeflow.org/v1beta1", "kind": f"{_KINDS[key[0]]}List", "metadata": {}, "items": found}
+        version = "kubeflow.org/v1beta1" if key[0] in _OF_KATIB else "v1"
+        return {"apiVersion": version, "kind": f"{_KINDS[key[0]]}List", "metadata": {}, "items": found}
+
+    def _log(self, namespace: str, pod: str, query: Mapping[str, str]) -> tuple[int, Any]:
+        if ("pods", namespace, pod) not in self.objects:
+            return 404, status(404, "NotFound", f'pods "{pod}" not found', pod)
+        container = query.get("container", "")
+        if (pod, container) not in self.logs:
+            return 400, status(400, "BadRequest", f"container {container} is not valid for pod {pod}")
+        lines = self.logs[pod, container].splitlines(keepends=True)[-int(query["tailLines"]) :]
+        return 200, "".join(lines)[: int(query["limitBytes"])]
 
     def _patch(self, key: Key, kind: str, body: Any) -> tuple[int, Any]:
-        if kind != "application/strategic-merge-patch+json":
+        wanted = "merge" if key[0] in _OF_KATIB else "strategic-merge"
+        if kind != f"application/{wanted}-patch+json":
             return 415, status(415, "UnsupportedMediaType", f"{kind} is not tested here", key[2])
+        if key[0] == "experiments":
+            return self._patch_experiment(self.objects[key], body["spec"])
         metadata = self.objects[key]["metadata"]
         owners = {owner["uid"]: owner for owner in metadata.get("ownerReferences", [])}
         owners.update({owner["uid"]: owner for owner in body["metadata"]["ownerReferences"]})
         metadata["ownerReferences"] = list(owners.values())
         return 200, self.objects[key]
+
+    def _patch_experiment(self, there: dict[str, Any], spec: dict[str, Any]) -> tuple[int, Any]:
+        """Merge, if Katib's validating webhook lets it (validator.go)."""
+        state = there.get("status", {})
+        ends = [found for found in state.get("conditions", []) if found["type"] in ("Succeeded", "Failed")]
+        restartable = there["spec"]["resumePolicy"] != "Never" and ends[-1:] and ends[-1]["type"] == "Succeeded"
+        refused = ""
+        if set(spec) - {"maxTrialCount", "parallelTrialCount", "maxFailedTrialCount"}:
+            refused = "only spec.parallelTrialCount, spec.maxTrialCount and spec.maxFailedTrialCount are editable"
+        elif any(found["status"] == "True" for found in ends) and not restartable:
+            refused = "Experiment can be restarted if it is in succeeded state by reaching max trials and ..."
+        elif {**there["spec"], **spec}["maxTrialCount"] <= state.get("trials", 0):
+            refused = "must be greater than status.trials count"
+        if refused:
+            return 403, status(403, "Forbidden", f"admission webhook denied the request: {refused}")
+        merged = {**there["spec"], **spec}
+        there["spec"] = {name: value for name, value in merged.items() if value is not None}
+        return 200, there
 
 
 def status(code: int, reason: str, message: str, name: str = "") -> dict[str, Any]:
@@ -161,11 +219,27 @@ def status(code: int, reason: str, message: str, name: str = "") -> dict[str, An
     return {**content, "reason": reason, "code": code, "details": {"name": name} if name else {}}
 
 
+def _fits(values: Mapping[str, Any], selector: str) -> bool:
+    """Whether labels, or fields of an object, are as a selector wants them: "a=b,c in (d,e),!f"."""
+    sets = {name: choices.split(",") for name, choices in _SET.findall(selector)}
+    parts = [part for part in _SET.sub("", selector).split(",") if part]
+    pairs = dict(part.split("=") for part in parts if "=" in part)
+    absent = [part[1:] for part in parts if part.startswith("!")]
+    return (
+        not set(absent) & set(values)
+        and all(values.get(name) in choices for name, choices in sets.items())
+        and pairs.items() <= values.items()
+    )
+
+
 def _as_go_writes_it(value: Any) -> Any:
-    """Katib's mutating webhook answers with what Go writes: false and empty fields are left out."""
-    if isinstance(value, dict):
-        return {key: _as_go_writes_it(item) for key, item in value.items() if item not in (None, "", [], {}, False)}
-    return [_as_go_writes_it(item) for item in value] if isinstance(value, list) else value
+    """Katib's mutating webhook answers with what Go writes: false and empty fields are left out of what is typed."""
+    if isinstance(value, list):
+        return [_as_go_writes_it(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    written = {key: item if key == "trialSpec" else _as_go_writes_it(item) for key, item in value.items()}
+    return {key: item for key, item in written.items() if item not in (None, "", [], {}) and item is not False}
 
 
 def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
@@ -173,20 +247,26 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
+            if server.is_down:
+                self.close_connection = True
+                return
             size = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(size)) if size else None
             match = _PATH.match(urlsplit(self.path).path)
-            server.requests.append(f"{self.command} {match['kind'] if match else self.path}")
-            fault = server.faults.popleft() if server.faults else None
-            if fault == DROP:
+            what = f"{self.command} {match['kind'] if match else self.path}"
+            what += "/log" * self.path.partition("?")[0].endswith("/log")
+            server.requests.append(what)
+            faults = server.faults_of.get(what) or server.faults
+            fault = faults.popleft() if faults else None
+            if fault in (DROP, SLOW):
+                time.sleep(SECONDS_OF_SLOW if fault == SLOW else 0)
                 self.close_connection = True
                 return
-            if fault is None or fault == LOSE:
+            if fault in (None, LOSE, CUT):
                 code, answer = server.answer(self.command, self.path, self.headers.get("Content-Type", ""), body)
-                if fault == LOSE:
-                    self.close_connection = True
-                    return
-                self._send(code, answer, {})
+                self.close_connection = fault is not None
+                if fault != LOSE:
+                    self._send(code, answer, {}, is_cut=fault == CUT)
                 return
             code, reason, message, headers = (
                 (*fault, {})[:4] if isinstance(fault, tuple) else (fault, "", "a fault", {})
@@ -195,122 +275,17 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
 
         do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
-        def _send(self, code: int, answer: Any, headers: Mapping[str, str]) -> None:
+        def _send(self, code: int, answer: Any, headers: Mapping[str, str], *, is_cut: bool = False) -> None:
             data = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
             self.send_response(code)
-            for name, value in {"Content-Type": "application/json", **headers}.items():
+            kind = "text/plain" if isinstance(answer, str) else "application/json"
+            for name, value in {"Content-Type": kind, **headers}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            self.wfile.write(data[: len(data) // 2] if is_cut else data)
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass
 
     return Handler
-
-
-def condition(kind: str, reason: str = "", message: str = "", *, true: bool = True) -> dict[str, Any]:
-    time = "2026-01-01T00:05:00Z"
-    content = {"type": kind, "status": str(true), "reason": reason or f"Trial{kind}", "message": message}
-    return {**content, "lastUpdateTime": time, "lastTransitionTime": time}
-
-
-class Katib:
-    """Katib's controllers: each `tick` a trial that runs ends, one that waits runs, and others are made.
-
-    Args:
-        server: where the objects are.
-        endings: {number of a trial: the condition it ends with}; the others succeed.
-        loss: what a trial reports, by its number.
-    """
-
-    def __init__(
-        self,
-        server: ApiServer,
-        endings: Mapping[int, str] | None = None,
-        loss: Callable[[int], float] = lambda number: 1.0 / (1 + number),
-    ) -> None:
-        self._server, self._endings, self._loss = server, endings or {}, loss
-        self._time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def tick(self) -> None:
-        """Reconcile every Experiment once."""
-        self._time += timedelta(seconds=10)
-        for experiment in self._server.of("experiments"):
-            trials = [
-                trial
-                for trial in self._server.of("trials")
-                if trial["metadata"]["labels"]["katib.kubeflow.org/experiment"] == experiment["metadata"]["name"]
-            ]
-            for number, trial in enumerate(trials):
-                self._advance(number, trial)
-            self._reconcile(experiment, trials)
-
-    def _reconcile(self, experiment: dict[str, Any], trials: list[dict[str, Any]]) -> None:
-        spec = experiment["spec"]
-        experiment.setdefault("status", {"conditions": [condition("Created", "ExperimentCreated")]})
-        if any(found["type"] in ("Succeeded", "Failed") for found in experiment["status"]["conditions"]):
-            return
-        kinds = [_last(trial) for trial in trials]
-        losses = [float(text) for trial in trials for text in _losses(trial) if text != "unavailable"]
-        ended = sum(kind not in ("Created", "Running") for kind in kinds)
-        end = None
-        if "goal" in spec["objective"] and any(loss <= spec["objective"]["goal"] for loss in losses):
-            end = condition("Succeeded", "ExperimentGoalReached", "Experiment has succeeded because Objective goal ...")
-        elif sum(kind in ("Failed", "MetricsUnavailable") for kind in kinds) >= spec.get("maxFailedTrialCount", 10**6):
-            end = condition("Failed", "ExperimentFailed", "Experiment has failed because max failed count has reached")
-        elif ended >= spec["maxTrialCount"]:
-            end = condition("Succeeded", "ExperimentMaxTrialsReached", "Experiment has succeeded because max trial ...")
-        if end is not None:
-            experiment["status"]["conditions"] += [condition("Running", true=False), end]
-            return
-        room = min(spec["parallelTrialCount"] - (len(trials) - ended), spec["maxTrialCount"] - len(trials))
-        for number in range(len(trials), len(trials) + room):
-            self._create(experiment, number)
-
-    def _create(self, experiment: dict[str, Any], number: int) -> None:
-        name, namespace = experiment["metadata"]["name"], experiment["metadata"]["namespace"]
-        owner = {"kind": "Experiment", "name": name, "uid": experiment["metadata"]["uid"]}
-        metadata = {
-            "name": f"{name}-{hashlib.sha256(str(number).encode()).hexdigest()[:8]}",
-            "labels": {"katib.kubeflow.org/experiment": name},
-            "creationTimestamp": _text(self._time + timedelta(seconds=number)),
-            "ownerReferences": [owner],
-        }
-        spec = {"parameterAssignments": [{"name": "lr", "value": f"0.{number + 1}"}]}
-        body = {"apiVersion": "kubeflow.org/v1beta1", "kind": "Trial", "metadata": metadata, "spec": spec}
-        self._server.put("trials", namespace, {**body, "status": {"conditions": [condition("Created")]}})
-
-    def _advance(self, number: int, trial: dict[str, Any]) -> None:
-        state = trial["status"]
-        last = _last(trial)
-        if last == "Created":
-            state["conditions"].append(condition("Running"))
-            state["startTime"] = _text(self._time)
-        elif last == "Running" and (number % 2 == 0 or self._time.second % 20 == 0):
-            ending = self._endings.get(number, "Succeeded")
-            state["conditions"][-1]["status"] = "False"
-            state["conditions"].append(condition(ending, message=f"Trial has ended. Job message: {ending}"))
-            state["completionTime"] = _text(self._time)
-            if ending != "MetricsUnavailable":
-                state["observation"] = {"metrics": [metric("loss", self._loss(number))]}
-
-
-def metric(name: str, latest: float | str, least: float | str | None = None, most: float | str | None = None) -> Any:
-    """A metric of an observation."""
-    texts = (str(latest if value is None else value) for value in (latest, least, most))
-    return dict(zip(("latest", "min", "max"), texts, strict=True)) | {"name": name}
-
-
-def _losses(trial: dict[str, Any]) -> list[str]:
-    metrics = trial["status"].get("observation", {}).get("metrics", [])
-    return [str(found["latest"]) for found in metrics if found["name"] == "loss"]
-
-
-def _last(trial: dict[str, Any]) -> str:
-    return str(trial["status"]["conditions"][-1]["type"])
-
-
-def _text(time: datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from receipt_counter.engines.base import (
@@ -11,14 +12,21 @@ from receipt_counter.engines.base import (
 )
 from receipt_counter.engines.katib.engine import KatibEngine
 from receipt_counter.katib.experiment import StudyDocument
-from tests.engines.api_server import ApiServer, Katib
+from tests.engines.api_server import ApiServer
+from tests.engines.katib_stand_in import Katib
 from tests.engines.support import LEARNING_RATE, experiment, read
 
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"}, "data": {"a.yaml": "x: 1\n"}}
 
 
-def study(directory: Path, trials: int = 5, command: str = "echo loss=${lr}", **options: Any) -> StudyDocument:
-    mounted = {"volumeMounts": [{"name": "v", "mountPath": "/etc/study"}]}
+def study(
+    directory: Path,
+    trials: int = 5,
+    command: str = "echo loss=${lr}",
+    container: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
+) -> StudyDocument:
+    mounted = {"volumeMounts": [{"name": "v", "mountPath": "/etc/study"}], **container}
     pod = {"volumes": [{"name": "v", "configMap": {"name": "files"}}]}
     document = experiment(command, parameters=[LEARNING_RATE], trials=trials, container=mounted, pod=pod, **options)
     directory.mkdir(exist_ok=True)

@@ -63,10 +63,6 @@ def _more_trials(server: ApiServer) -> None:
     server.of("experiments")[0]["spec"]["maxTrialCount"] = 7
 
 
-def _fewer_failures(server: ApiServer) -> None:
-    server.of("experiments")[0]["spec"]["maxFailedTrialCount"] = 2
-
-
 def _another_image(server: ApiServer) -> None:
     pod = server.of("experiments")[0]["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
     pod["containers"][0]["image"] = "other"
@@ -87,7 +83,6 @@ def _deleting(server: ApiServer) -> None:
             _more_trials,
             ["with another spec:\n  spec.maxTrialCount: 7 there, 5 here\n", "kubectl edit experiment small-"],
         ),
-        (_fewer_failures, ["spec.maxFailedTrialCount: 2 there, nothing here"]),
         (_another_image, ['.containers[0].image: "other" there, "none" here']),
         (_another_config, ["ConfigMap files-", "differs from the study's in a.yaml"]),
         (_deleting, ["is being deleted"]),

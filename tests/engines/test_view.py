@@ -76,3 +76,13 @@ def test_table() -> None:
 def test_differing_parameters() -> None:
     assert differing_parameters([{"a": "1", "b": "2"}, {"a": "1", "b": "3"}]) == ["b"]
     assert differing_parameters([{"a": "1"}]) == ["a"]
+
+
+def test_a_note_is_told_once() -> None:
+    stream = io.StringIO()
+    view = LinesView(stream)
+    for text in ("first", "again, of another trial"):
+        view.show(Snapshot((), (RUNNING,), 1, None, 2, (("ImagePullBackOff", text),)))
+    view.show(Snapshot((), (RUNNING,), 1, None, 2))
+    view.show(Snapshot((), (RUNNING,), 1, None, 2, (("ImagePullBackOff", "and later"), ("store", "elsewhere"))))
+    assert stream.getvalue() == "first\nelsewhere\n"

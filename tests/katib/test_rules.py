@@ -282,6 +282,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
         trial(trialSpec={**job(), "metadata": {"name": "a"}}),
         "spec.trialTemplate.trialSpec: metadata.name must be left out",
     ),
+    "label of a value": (
+        trial(trialSpec={**job(), "metadata": {"labels": {"rate": "r_${trialParameters.rate}_"}}}),
+        "spec.trialTemplate.trialSpec: metadata.labels: rate: 'r_1_' is no label's value: at most 63 letters",
+    ),
     "conditions of an own kind": (trial(trialSpec=WORKFLOW), f"{KEY}.successCondition: is missing"),
     "old Job": (
         trial(trialSpec={**job(), "apiVersion": "batch/v1beta1"}),

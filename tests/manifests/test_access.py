@@ -16,11 +16,12 @@ READ = {"get", "list", "watch"}
 MAKE = READ | {"create", "delete"}
 RIGHTS = {
     "receipt-counter-sweep": {
-        "kubeflow.org/experiments": MAKE,
+        "kubeflow.org/experiments": MAKE | {"patch"},
         "kubeflow.org/trials": READ,
         "trainer.kubeflow.org/trainjobs": MAKE,
         "/pods": READ,
         "/pods/log": {"get"},
+        "/events": {"list"},
         "/configmaps": {"create", "delete", "get", "patch"},
     },
     "receipt-counter-tensorboard-maker": {

@@ -134,6 +134,7 @@ SEARCHES = {
 
 TWO = "families: {data: {augmented: {data.augmentation: true}, short: {data.max_text_length: 16}}}"
 LINES = TWO.count("\n") + 1
+LABEL = "a variation's name begins and ends with a letter or digit and has at most 63: it is a label too"
 CHANGES = "give each variation a name and the keys it changes: {NAME: {KEY: VALUE}}"
 ABLATIONS = {
     "no families": (
@@ -165,6 +166,14 @@ ABLATIONS = {
     "name with a space": (
         "families: {data: {a b: {data.augmentation: true}}}",
         "mine.yaml:1: 'a b': a variation's name is letters, digits, '-', '_', and not baseline",
+    ),
+    "name that ends in a sign": (
+        "families: {data: {a_: {data.augmentation: true}}}",
+        f"mine.yaml:1: 'a_': {LABEL}",
+    ),
+    "name that is too long for a label": (
+        f"families: {{data: {{{'a' * 64}: {{data.augmentation: true}}}}}}",
+        f"mine.yaml:1: {'a' * 64!r}: {LABEL}",
     ),
     "unknown design": (
         f"{TWO}\ndesign: {{name: factorial, factors: [augmented, short]}}",

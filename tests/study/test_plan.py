@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from receipt_counter.cli.main import main
 from receipt_counter.config.loading import preset_names, resolve
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import check, read_document, write_document
+from receipt_counter.katib.identity import cluster_name
 from receipt_counter.katib.space import grid, search_space
 from receipt_counter.katib.template import primary_container, render_trial
 from receipt_counter.storage.store import Store
 from receipt_counter.study.compile import VARIANTS_FILE
+from receipt_counter.study.confirmation import confirmation_document
 from receipt_counter.study.documents import base_config, study_files
 from receipt_counter.study.plan import Plan, plan_ablation, plan_search
 from receipt_counter.study.variants import read_variants
@@ -66,6 +69,42 @@ def test_an_ablation_is_a_grid_over_variants_and_seeds(store: Store) -> None:
     variants = read_variants(study_files(planned.document)[VARIANTS_FILE], "here")
     assert variants["single_stage"].overrides == {"training.three_stage.enabled": False}
     assert {variant.family for variant in variants.values()} == {"", "loss_weights", "architecture", "strategy", "data"}
+
+
+def test_studies_and_their_trials_are_found_by_labels(tmp_path: Path, store: Store) -> None:
+    search = plan_search(SEARCH, resolve(None, "study"), store).document
+    study = plan_ablation(ABLATION, resolve(None, "study"), store).document
+    confirmation = confirmation_document(search, {"training.learning_rate": 0.004})
+    ours = {"app.kubernetes.io/part-of": "receipt-counter"}
+    for document, labels in (
+        (search, {"study": "hparam-opt", "kind": "hyperparameter"}),
+        (study, {"study": "ablation", "kind": "ablation"}),
+        (confirmation, {"study": "confirm-hparam-opt", "kind": "confirmation", "search": cluster_name(search)}),
+    ):
+        found = document.experiment.metadata.labels
+        assert found == {**ours, **{f"receipt-counter/{name}": value for name, value in labels.items()}}
+    assert re.fullmatch(r"hparam-opt-[0-9a-f]{8}", cluster_name(search))
+    job = render_trial(study, "trial-0", {"variant": "single_stage", "seed": "42"})
+    for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
+        assert {name: labels[f"receipt-counter/{name}"] for name in ("study", "variant", "seed")} == {
+            "study": "ablation",
+            "variant": "single_stage",
+            "seed": "42",
+        }
+
+
+def test_a_long_combination_has_a_name_that_fits_a_label(tmp_path: Path, store: Store) -> None:
+    names = ("s" * 40, "a" * 40, "b" * 40)
+    text = f"""
+    families:
+      strategy: {{{names[0]}: {{training.three_stage.enabled: false}}}}
+      data: {{{names[1]}: {{data.augmentation: true}}, {names[2]}: {{data.max_text_length: 16}}}}
+    design: {{name: full-factorial, factors: [{", ".join(names)}]}}
+    """
+    planned = [name for name, _ in ablation(tmp_path, text, store).changes]
+    assert planned[1:4] == list(names)
+    assert [len(name) for name in planned[4:]] == [63] * 4
+    assert len(set(planned)) == 8
 
 
 class TestPointlessVariants:

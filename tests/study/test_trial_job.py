@@ -13,7 +13,7 @@ STORE = {"name": "store", "persistentVolumeClaim": {"claimName": "shared"}}
 
 
 def made(**cluster: Any) -> dict[str, Any]:
-    return trial_job(Cluster(**{"gpus": 0, **cluster}), "study", "study-files", ["--seeds", "1"])
+    return trial_job(Cluster(**{"gpus": 0, **cluster}), "study", "study-files", ["--seeds", "1"], {"team": "vision"})
 
 
 def pod(**cluster: Any) -> dict[str, Any]:
@@ -81,3 +81,8 @@ def test_who_it_runs_as_and_how_often_it_is_tried() -> None:
     assert job["spec"]["backoffLimit"] == 2
     (ignored,) = job["spec"]["podFailurePolicy"]["rules"]
     assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+
+
+def test_the_job_and_its_pods_are_found_by_labels() -> None:
+    job = made()
+    assert job["metadata"]["labels"]["team"] == job["spec"]["template"]["metadata"]["labels"]["team"] == "vision"

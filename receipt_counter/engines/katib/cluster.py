@@ -1,4 +1,4 @@
-"""What the engine does on a cluster: Experiments, their Trials and their ConfigMaps, in one namespace."""
+"""What the engine does on a cluster: Experiments, their Trials, ConfigMaps and pods, in one namespace."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import plain
 
 GROUP, VERSION = "kubeflow.org", "v1beta1"
-EXPERIMENT_LABEL = "katib.kubeflow.org/experiment"  # of its Trials; Katib's consts.LabelExperimentName
+# Of an Experiment's Trials and pods, and of a Trial's pods; Katib's consts.LabelExperimentName and LabelTrialName.
+EXPERIMENT_LABEL, TRIAL_LABEL = "katib.kubeflow.org/experiment", "katib.kubeflow.org/trial"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "receipt-counter"}
+_CORE = frozenset({"configmaps", "pods", "pods/log", "events"})
+_FEW = 2  # tries of what a study can do without: the next look asks again
 _Answer = TypeVar("_Answer")
 
 
@@ -61,6 +64,20 @@ class Cluster:
             lambda: self._send("delete", "experiments", name, call, GROUP, VERSION, self.namespace, "experiments", name)
         )
 
+    def patch_experiment(self, name: str, spec: Mapping[str, Any]) -> V1beta1Experiment:
+        """Change an Experiment.
+
+        Args:
+            name: of the Experiment.
+            spec: {key: value} of what changes; None takes it out.
+
+        Returns:
+            The Experiment as the cluster has it then.
+        """
+        call = self._connection.custom_objects.patch_namespaced_custom_object
+        arguments = (GROUP, VERSION, self.namespace, "experiments", name, {"spec": dict(spec)})
+        return _typed(V1beta1Experiment, self._send("patch", "experiments", name, call, *arguments))
+
     def trials(self, experiment: str) -> list[V1beta1Trial]:
         """The Trials of an Experiment, in no order."""
         call = self._connection.custom_objects.list_namespaced_custom_object
@@ -69,6 +86,52 @@ class Cluster:
             "list", "trials", "", call, GROUP, VERSION, self.namespace, "trials", label_selector=selector
         )
         return [_typed(V1beta1Trial, item) for item in answer["items"]]
+
+    def pods(self, selector: str) -> list[Any]:
+        """The pods (V1Pod) that have some labels, in no order; not asked for long if the server fails."""
+        call = self._connection.core.list_namespaced_pod
+        answer = self._send("list", "pods", "", call, self.namespace, label_selector=selector, tries=_FEW)
+        return list(answer.items)
+
+    def is_disrupted(self, pod: str) -> bool:
+        """Whether a pod is taken away by its node, an eviction or a more important pod; not asked for long."""
+        call = self._connection.core.read_namespaced_pod
+        found = _found(lambda: self._send("get", "pods", pod, call, pod, self.namespace, tries=_FEW))
+        return found is not None and was_disrupted(found)
+
+    def log(self, pod: str, container: str, lines: int, size: int) -> str | None:
+        """The last lines a container printed; not asked for long if the server fails.
+
+        Args:
+            pod: name of the pod.
+            container: name of the container.
+            lines: how many at most.
+            size: bytes that the answer may have; more of the same lines are cut off.
+
+        Returns:
+            The text; None if the pod is gone, or the container has not started.
+        """
+        call = self._connection.core.read_namespaced_pod_log
+        options = {"container": container, "tail_lines": lines, "limit_bytes": size, "_preload_content": False}
+
+        def read(*arguments: Any, **more: Any) -> bytes:
+            data: bytes = call(*arguments, **more).data  # as it is: the client would read a line of JSON as JSON
+            return data
+
+        try:
+            data = self._send("get", "pods/log", pod, read, pod, self.namespace, **options, tries=_FEW)
+        except ApiError as error:
+            if error.code in (400, 404):
+                return None
+            raise
+        return str(data, "utf-8", errors="replace")
+
+    def refused_pods(self) -> list[Any]:
+        """The events (CoreV1Event) of pods that could not be made; not asked for long if the server fails."""
+        call = self._connection.core.list_namespaced_event
+        selector = "reason=FailedCreate,type=Warning"
+        answer = self._send("list", "events", "", call, self.namespace, field_selector=selector, tries=_FEW)
+        return list(answer.items)
 
     def require_config_map(self, name: str, data: Mapping[str, str]) -> bool:
         """Create a ConfigMap unless it is there.
@@ -122,11 +185,23 @@ class Cluster:
         return _found(lambda: self._send("get", "configmaps", name, call, name, self.namespace))
 
     def _send(
-        self, verb: str, plural: str, name: str, call: Callable[..., Any], *arguments: Any, **options: Any
+        self,
+        verb: str,
+        plural: str,
+        name: str,
+        call: Callable[..., Any],
+        *arguments: Any,
+        tries: int | None = None,
+        **options: Any,
     ) -> Any:
-        resource = plural if plural == "configmaps" else f"{plural}.{GROUP}"
+        resource = plural if plural in _CORE else f"{plural}.{GROUP}"
         request = Request(verb, resource, self.namespace, name)
-        return self._connection.send(request, lambda: call(*arguments, _request_timeout=TIMEOUT, **options))
+        return self._connection.send(request, lambda: call(*arguments, _request_timeout=TIMEOUT, **options), tries)
+
+
+def was_disrupted(pod: Any) -> bool:
+    """Whether a pod (V1Pod) was, or is being, taken away for no reason of its own."""
+    return any(found.type == "DisruptionTarget" and found.status == "True" for found in pod.status.conditions or ())
 
 
 def _found(ask: Callable[[], _Answer]) -> _Answer | None:

@@ -1,19 +1,21 @@
 """The Katib engine: has a cluster run a study, and follows it from here.
 
-The study's directory is the one the local engine leaves, but for the trials' logs: those are the pods'
-(`kubectl logs`), and of what a trial reported Katib keeps the latest, least and greatest value alone. The optimum is
+The study's directory is the one the local engine leaves, but of what a trial reported Katib keeps the latest, least
+and greatest value alone, and logs come when a trial has ended, if its pods are still there. The optimum is
 found by the same rule as the local engine's: where trials are equally good Katib's own currentOptimalTrial may be
 another. What of this was never run on a real cluster is said in the package's docstring.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
-from kubeflow_katib_api.models import V1beta1Experiment, V1beta1ExperimentCondition
+from kubeflow_katib_api.models import V1beta1ExperimentCondition
 
 from receipt_counter.cluster.connection import PATIENT, Connection, Patience
 from receipt_counter.engines.base import (
@@ -23,25 +25,29 @@ from receipt_counter.engines.base import (
     SweepFailedError,
     SweepResult,
     SweepStoppedError,
-    name_of,
     objective_of,
     result_of,
     spec_of,
 )
-from receipt_counter.engines.journal import Journal, study_id
+from receipt_counter.engines.journal import DELETED, Journal
+from receipt_counter.engines.katib.active_pods import ActivePods
 from receipt_counter.engines.katib.cluster import Cluster
 from receipt_counter.engines.katib.following import Record, last_failure
-from receipt_counter.engines.katib.submission import submit, submitted
+from receipt_counter.engines.katib.pod_logs import PodLogs
+from receipt_counter.engines.katib.submission import MAX_TRIALS_REACHED, end_of, runs_elsewhere, submit, submitted
 from receipt_counter.engines.view import NoView, View
 from receipt_counter.engines.wakeup import STOP_SIGNALS, Wakeup
 from receipt_counter.errors import UserError
 from receipt_counter.katib.defaults import with_defaults
 from receipt_counter.katib.experiment import StudyDocument, check
+from receipt_counter.katib.identity import cluster_name, study_id
+from receipt_counter.storage.store import Store
 
 SECONDS_BETWEEN_LOOKS = 5.0
+POD_NAME = "KFP_POD_NAME"  # variable: the pod of a pipeline's step
 _OUTCOMES = {  # Katib's reasons of a succeeded Experiment (status_util.go)
     "ExperimentGoalReached": GOAL,
-    "ExperimentMaxTrialsReached": MAX_TRIALS,
+    MAX_TRIALS_REACHED: MAX_TRIALS,
     "ExperimentSuggestionEndReached": EXHAUSTED,
 }
 
@@ -55,7 +61,9 @@ class KatibEngine:
 
     Args:
         open_view: makes what shows the sweep, once there is something to show.
-        delete_on_stop: whether a stop signal ends the study on the cluster too.
+        delete_on_stop: whether a stop signal ends the study on the cluster too; not where this process is in a pod
+            that the cluster takes away.
+        delete_when_done: whether an Experiment that succeeded is deleted once it is recorded.
         interval: seconds between looks at the cluster.
         patience: how long a failing API server is asked again.
         sleep: waits so many seconds instead of the clock.
@@ -66,12 +74,13 @@ class KatibEngine:
         *,
         open_view: Callable[[], View] = NoView,
         delete_on_stop: bool = False,
+        delete_when_done: bool = False,
         interval: float = SECONDS_BETWEEN_LOOKS,
         patience: Patience = PATIENT,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         self._open_view = open_view
-        self._delete_on_stop = delete_on_stop
+        self._delete_on_stop, self._delete_when_done = delete_on_stop, delete_when_done
         self._interval, self._patience, self._sleep = interval, patience, sleep
         self._signals: list[int] = []
 
@@ -105,23 +114,38 @@ class KatibEngine:
         spec, objective = spec_of(experiment), objective_of(experiment)
         directory = store / "studies" / study_id(document)
         journal = Journal(directory, [parameter.name for parameter in spec.parameters], objective.strategies)
-        name = name_of(submitted(document).experiment)
-        with journal.lock():
-            record = Record(journal, name, spec, objective)
-            limits = {"max_trials": spec.max_trial_count, "goal": objective.goal}
+        limits = {"max_trials": spec.max_trial_count, "goal": objective.goal}
+        with journal.lock(), self._heeding_signals() as pause:
+            record = Record(journal, cluster_name(document), spec, objective)
             finished = journal.finished(limits)
             if finished is not None:
                 return result_of(directory, objective, record.ended, finished, worked=False)
             record.require_own()
-            condition = self._listen(document, record)
+            connection = Connection(pause, self._patience)
+            metadata = document.experiment.metadata
+            cluster = Cluster(connection, (metadata.namespace if metadata else None) or connection.namespace)
+            try:
+                begun = bool(record.ended) and not journal.is_deleted
+                submit(cluster, submitted(document), begun=directory if begun else None)
+                if journal.is_deleted:
+                    journal.forget()
+                    record = Record(journal, record.experiment, spec, objective)
+                record.begin(document)
+                notes = runs_elsewhere(document, Store(store).location)
+                condition = self._follow(cluster, record, PodLogs(cluster, journal, spec), notes, pause)
+            except _SignalError:
+                raise self._stopped(cluster, journal, record.experiment) from None
             if condition.type == "Failed":
-                raise SweepFailedError(_failure(name, condition, record, directory))
+                raise SweepFailedError(_failure(record.experiment, condition, record, directory))
             ended = _OUTCOMES.get(condition.reason or "", MAX_TRIALS)
             journal.write_outcome({"outcome": ended, **limits})
+            if self._delete_when_done:
+                self._delete(cluster, record.experiment)
             return result_of(directory, objective, record.ended, ended, worked=True)
 
-    def _listen(self, document: StudyDocument, record: Record) -> V1beta1ExperimentCondition:
-        """Submit and follow while signals are heeded."""
+    @contextlib.contextmanager
+    def _heeding_signals(self) -> Iterator[Callable[[float], None]]:
+        """While open, signals are noted; gives a pause that ends with them."""
         self._signals = []
         with Wakeup([], dict.fromkeys(STOP_SIGNALS, self._on_signal)) as wakeup:
 
@@ -133,18 +157,17 @@ class KatibEngine:
                 if self._signals:
                     raise _SignalError
 
-            connection = Connection(pause, self._patience)
-            metadata = document.experiment.metadata
-            cluster = Cluster(connection, (metadata.namespace if metadata else None) or connection.namespace)
-            try:
-                submit(cluster, submitted(document), begun=record.directory if record.ended else None)
-                record.begin(document)
-                return self._follow(cluster, record, pause)
-            except _SignalError:
-                raise self._stopped(cluster, record.experiment) from None
+            yield pause
 
-    def _follow(self, cluster: Cluster, record: Record, pause: Callable[[float], None]) -> V1beta1ExperimentCondition:
-        view = self._open_view()
+    def _follow(
+        self,
+        cluster: Cluster,
+        record: Record,
+        logs: PodLogs,
+        notes: Mapping[str, str],
+        pause: Callable[[float], None],
+    ) -> V1beta1ExperimentCondition:
+        view, pods = self._open_view(), ActivePods(cluster, record.experiment, logs)
         try:
             while True:
                 # the Experiment first: the trials of one that has ended are then the last
@@ -155,39 +178,58 @@ class KatibEngine:
                         f" it. The trials that had ended are kept in {record.directory}",
                         status=1,
                     )
-                end = _end(there)
-                record.update(cluster.trials(record.experiment), last=end is not None)
-                view.show(record.snapshot())
+                end = end_of(there)
+                record.update(cluster.trials(record.experiment), logs, last=end is not None)
+                if end is None:
+                    pods.look([trial for trial in record.active.values() if not trial.has_ended])
+                view.show(record.snapshot(pods.progress, {**notes, **logs.notes, **pods.notes}))
                 if end is not None and not record.active:
                     return end
                 pause(self._interval)
         finally:
             view.close()
 
-    def _stopped(self, cluster: Cluster, name: str) -> SweepStoppedError:
+    def _stopped(self, cluster: Cluster, journal: Journal, name: str) -> SweepStoppedError:
         status = 128 + self._signals[0]
         self._signals.clear()  # another signal interrupts the deletion
-        if not self._delete_on_stop:
-            return SweepStoppedError(
-                f"stopped; Experiment {name} in namespace {cluster.namespace} is left as it is. The same command"
-                f" follows it again; this ends it: kubectl delete experiment {name} -n {cluster.namespace}",
-                status,
-            )
+        there = f"Experiment {name} in namespace {cluster.namespace}"
+        end = f"kubectl delete experiment {name} -n {cluster.namespace}"
+        try:
+            if self._delete_on_stop and not _is_taken_away(cluster):
+                cluster.delete_experiment(name)
+                journal.write_outcome({"outcome": DELETED})
+                return SweepStoppedError(
+                    f"stopped; {there} is deleted. The same command begins it anew; runs that are in the store are not"
+                    " trained again",
+                    status,
+                )
+        except _SignalError:
+            return SweepStoppedError(f"stopped; {there} may not be deleted: {end}", status)
+        return SweepStoppedError(
+            f"stopped; {there} is left as it is. The same command follows it again; this ends it: {end}", status
+        )
+
+    def _delete(self, cluster: Cluster, name: str) -> None:
         try:
             cluster.delete_experiment(name)
         except _SignalError:
-            return SweepStoppedError(f"stopped; Experiment {name} may not be deleted", status)
-        return SweepStoppedError(f"stopped; Experiment {name} in namespace {cluster.namespace} is deleted", status)
+            raise SweepStoppedError(
+                f"finished and recorded; Experiment {name} may not be deleted: kubectl delete experiment {name} -n"
+                f" {cluster.namespace}",
+                128 + self._signals[0],
+            ) from None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(signal.Signals(number))
 
 
-def _end(experiment: V1beta1Experiment) -> V1beta1ExperimentCondition | None:
-    """The condition with which an Experiment ended, if it has."""
-    conditions = experiment.status.conditions or [] if experiment.status else []
-    true = (condition for condition in conditions if condition.status == "True")
-    return next((condition for condition in true if condition.type in ("Succeeded", "Failed")), None)
+def _is_taken_away(cluster: Cluster) -> bool:
+    """Whether this process is in a pod that the cluster takes away: another is made, which follows the study again."""
+    pod = os.environ.get(POD_NAME)
+    try:
+        return pod is not None and cluster.is_disrupted(pod)
+    except UserError:
+        return True  # a study that runs on can still be deleted
 
 
 def _failure(name: str, condition: V1beta1ExperimentCondition, record: Record, directory: Path) -> str:

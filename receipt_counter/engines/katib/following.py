@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from kubeflow_katib_api.models import V1beta1ExperimentSpec, V1beta1Trial
 
 from receipt_counter.engines.base import PENDING, UNSUCCESSFUL, Objective, TrialResult, best_trial
 from receipt_counter.engines.journal import Journal
+from receipt_counter.engines.katib.pod_logs import PodLogs
 from receipt_counter.engines.katib.trials import trial_results
-from receipt_counter.engines.view import RunningTrial, Snapshot
+from receipt_counter.engines.view import RunningTrial, Snapshot, seconds_left
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument
 
@@ -55,35 +56,49 @@ class Record:
         """Keep the document as it was read."""
         self._journal.write_document(document)
 
-    def update(self, trials: Iterable[V1beta1Trial], *, last: bool) -> None:
+    def update(self, trials: Iterable[V1beta1Trial], logs: PodLogs, *, last: bool) -> None:
         """Take how the trials stand now, and keep what changed of those that ended.
 
         Args:
             trials: the Experiment's.
+            logs: complete the record of a trial that ended, which is active until then.
             last: whether no other trials will come.
         """
         found = trial_results(trials, {**self.active, **self.ended}, self._objective)
-        changed = {i: trial for i, trial in found.items() if trial.has_ended and self.ended.get(i) != trial}
-        for trial in changed.values():
-            self._journal.write_trial(trial)
+        self.active, changed = {}, {}
+        for index, trial in found.items():
+            if self._is_kept(trial):
+                continue
+            complete = logs.complete(trial) if trial.has_ended else None
+            if complete is None:
+                self.active[index] = trial
+            else:
+                self._journal.write_trial(complete)
+                changed[index] = complete
         self.ended.update(changed)
-        self.active = {index: trial for index, trial in found.items() if not trial.has_ended}
         self._total = len(self.ended) + len(self.active)
         if not last:
             self._total = max(self._total, self._most or 0)
         if changed or not self._journal.table.exists():
             self._journal.write_table(self.ended.values())
 
-    def snapshot(self) -> Snapshot:
-        """How the sweep stands, for a view."""
+    def snapshot(self, progress: Mapping[str, str], notes: Mapping[str, str]) -> Snapshot:
+        """How the sweep stands, for a view.
+
+        Args:
+            progress: {trial: how far it is, or why it does not start}.
+            notes: see `Snapshot`.
+        """
         ended = tuple(self.ended[index] for index in sorted(self.ended))
+        running = tuple(_running(trial, progress.get(trial.name, "")) for trial in self.active.values())
         return Snapshot(
-            ended,
-            tuple(map(_running, self.active.values())),
-            self._total,
-            best_trial(ended, self._objective),
-            self._parallel,
+            ended, running, self._total, best_trial(ended, self._objective), self._parallel, tuple(notes.items())
         )
+
+    def _is_kept(self, trial: TrialResult) -> bool:
+        """Whether the trial is recorded as it stands; the record also has what its pods told."""
+        kept = self.ended.get(trial.index)
+        return kept is not None and (kept.status, kept.metrics) == (trial.status, trial.metrics)
 
     def _is_own(self, trial: str) -> bool:
         return trial.startswith(f"{self.experiment}-")
@@ -95,8 +110,8 @@ def last_failure(trials: Iterable[TrialResult]) -> list[str]:
     return [max(failed, key=lambda trial: (trial.ended, trial.index)).failure] if failed else []
 
 
-def _running(trial: TrialResult) -> RunningTrial:
+def _running(trial: TrialResult, progress: str) -> RunningTrial:
     started = datetime.fromisoformat(trial.started) if trial.started else None
     seconds = max((datetime.now(UTC) - started).total_seconds(), 0.0) if started else 0.0
-    progress = PENDING if trial.status == PENDING else ""
-    return RunningTrial(trial.name, trial.assignments, progress, trial.objective, seconds, None)
+    shown = "reads its log" if trial.has_ended else progress or (PENDING if trial.status == PENDING else "")
+    return RunningTrial(trial.name, trial.assignments, shown, trial.objective, seconds, seconds_left(progress, seconds))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kubeflow_katib_api.models import V1beta1Experiment, V1beta1TrialTemplate
+from kubeflow_katib_api.models import V1beta1Experiment, V1beta1ExperimentCondition, V1beta1TrialTemplate
 
 from receipt_counter.engines.base import name_of, spec_of
-from receipt_counter.engines.journal import study_id
 from receipt_counter.engines.katib.cluster import MANAGED_BY, Cluster
 from receipt_counter.errors import UserError
 from receipt_counter.katib.defaults import with_defaults
 from receipt_counter.katib.experiment import StudyDocument, plain
-from receipt_counter.katib.rules import room_for_name
+from receipt_counter.katib.identity import cluster_name, name_suffix
+from receipt_counter.katib.template import fill, section, template_text
+from receipt_counter.study.trial import STORE
 
 _REFERENCES = ("configMap", "configMapRef", "configMapKeyRef")  # keys of a pod under which ConfigMaps are named
 _LIMITS = {"maxTrialCount", "maxFailedTrialCount", "goal"}  # not part of a study's identity, and without defaults
+_COUNTS = ("maxTrialCount", "parallelTrialCount", "maxFailedTrialCount")  # that Katib lets change
+_RESTARTABLE = ("LongRunning", "FromVolume")
+MAX_TRIALS_REACHED = "ExperimentMaxTrialsReached"  # Katib's reason of a succeeded Experiment (status_util.go)
 _LONGEST_VALUE = 60
 
 
@@ -31,11 +35,9 @@ def submitted(document: StudyDocument) -> StudyDocument:
     Args:
         document: as read; not changed.
     """
-    identity = study_id(document)
-    suffix = identity[-9:]
-    base = name_of(document.experiment)[: room_for_name(document.experiment) - len(suffix)].rstrip("-")
+    suffix = name_suffix(document)
     experiment = document.experiment.model_copy(deep=True)
-    experiment.metadata.name = base + suffix
+    experiment.metadata.name = cluster_name(document)
     experiment.metadata.labels = {**(experiment.metadata.labels or {}), **MANAGED_BY}
     template: V1beta1TrialTemplate | None = spec_of(experiment).trial_template
     if template is None or template.trial_spec is None:
@@ -48,6 +50,9 @@ def submitted(document: StudyDocument) -> StudyDocument:
 def submit(cluster: Cluster, document: StudyDocument, *, begun: Path | None) -> V1beta1Experiment:
     """Create a study on a cluster, or attach to it: whatever part of it is there already is left as it is.
 
+    But where the document asks for more trials, or lets more of them run at a time or fail, than what is there, those
+    counts are raised.
+
     Args:
         cluster: where.
         document: as `submitted` gives it.
@@ -57,7 +62,8 @@ def submit(cluster: Cluster, document: StudyDocument, *, begun: Path | None) -> 
         The Experiment as the cluster has it.
 
     Raises:
-        UserError: it is there with another spec, it is being deleted, or it was begun and is gone.
+        UserError: it is there with another spec, it has ended and asks for more, it is being deleted, or it was begun
+            and is gone.
     """
     name = name_of(document.experiment)
     there = cluster.experiment(name)
@@ -67,7 +73,10 @@ def submit(cluster: Cluster, document: StudyDocument, *, begun: Path | None) -> 
             " remove that directory to begin the study anew"
         )
     if there is not None:
-        _require_same(there, document.experiment, cluster.namespace)
+        more = _raised(there, document.experiment)
+        _require_same(there, document.experiment, cluster.namespace, besides=more)
+        if more and _may_go_on(there, more, cluster.namespace, begun):
+            there = cluster.patch_experiment(name, more)
     ours = [map_ for map_, data in document.config_maps.items() if cluster.require_config_map(map_, data)]
     if there is None:
         there = cluster.create_experiment(document.experiment)
@@ -77,11 +86,44 @@ def submit(cluster: Cluster, document: StudyDocument, *, begun: Path | None) -> 
     return there
 
 
-def _require_same(there: V1beta1Experiment, here: V1beta1Experiment, namespace: str) -> None:
+def _raised(there: V1beta1Experiment, here: V1beta1Experiment) -> dict[str, int | None]:
+    """{count: value} of what the document wants more of; None for as many as there may be."""
+    old, new = _meaning(there), _meaning(here)
+    return {
+        count: new.get(count)
+        for count in _COUNTS
+        if old.get(count) is not None and (new.get(count) is None or new[count] > old[count])
+    }
+
+
+def _may_go_on(there: V1beta1Experiment, more: Mapping[str, int | None], namespace: str, begun: Path | None) -> bool:
+    """Whether raised counts make an Experiment do more; Katib's rule is in validator.go.
+
+    Raises:
+        UserError: they would, but Katib does not let them be raised any more.
+    """
+    end, policy = end_of(there), spec_of(there).resume_policy
+    if end is None or (end.reason == MAX_TRIALS_REACHED and policy in _RESTARTABLE):
+        return True
+    if end.type == "Succeeded" and "maxTrialCount" not in more:
+        return False
+    name = name_of(there)
+    raise UserError(
+        f"Experiment {name} in namespace {namespace} has ended ({end.reason or end.type}), and its resumePolicy"
+        f" {policy} lets nobody raise its {', '.join(more)}: Katib goes on only with one that made all its trials and"
+        f" has the resumePolicy {' or '.join(_RESTARTABLE)}. To begin it anew: kubectl delete experiment {name} -n"
+        f" {namespace}{f', and remove {begun}' if begun else ''}; runs that are in the store are not trained again"
+    )
+
+
+def _require_same(
+    there: V1beta1Experiment, here: V1beta1Experiment, namespace: str, besides: Iterable[str] = ()
+) -> None:
     name = name_of(here)
     if there.metadata.deletion_timestamp is not None:
         raise UserError(f"Experiment {name} in namespace {namespace} is being deleted; try again when it is gone")
-    found = list(_differences(_meaning(there), _meaning(here), "spec"))
+    others = {f"spec.{count}" for count in besides}
+    found = [line for line in _differences(_meaning(there), _meaning(here), "spec") if line.split(":")[0] not in others]
     if found:
         lines = "\n".join(f"  {line}" for line in found)
         raise UserError(
@@ -89,6 +131,52 @@ def _require_same(there: V1beta1Experiment, here: V1beta1Experiment, namespace: 
             f" experiment {name} -n {namespace}: Katib lets the three trial counts change), or end it (kubectl delete"
             f" experiment {name} -n {namespace})"
         )
+
+
+def runs_elsewhere(document: StudyDocument, store: str) -> dict[str, str]:
+    """What to know where the trials keep their runs in another store than the study is recorded in.
+
+    Args:
+        document: the study.
+        store: location of the store that it is recorded in.
+
+    Returns:
+        {"store": a sentence}; nothing where both are the same, or the trials are not ours.
+    """
+    theirs = _store_of_trials(document)
+    if theirs is None or theirs.rstrip("/") == store.rstrip("/"):
+        return {}
+    mend = f"--store {theirs}" if "://" in theirs else "run this where that directory is mounted"
+    return {
+        "store": f"the trials keep their runs in {theirs}, and this study is recorded in {store}, where `compare` will"
+        f" find none of them; to have both in one place: {mend}"
+    }
+
+
+def _store_of_trials(document: StudyDocument) -> str | None:
+    try:
+        text, source = template_text(document)
+        manifest = fill(text, {}, source, is_json=spec_of(document.experiment).trial_template.trial_spec is not None)
+    except UserError:
+        return None
+    trainer = section(manifest, "spec", "trainer")
+    containers = [trainer, *(section(manifest, "spec", "template", "spec").get("containers") or ())]
+    variables = (variable for container in containers for variable in container.get("env") or ())
+    return next((variable.get("value") for variable in variables if variable.get("name") == STORE), None)
+
+
+def end_of(experiment: V1beta1Experiment) -> V1beta1ExperimentCondition | None:
+    """The condition with which an Experiment ended, if it has."""
+    status = experiment.status
+    true = (found for found in (status.conditions or [] if status else []) if found.status == "True")
+    end = next((found for found in true if found.type in ("Succeeded", "Failed")), None)
+    if (
+        end is not None
+        and end.reason == MAX_TRIALS_REACHED
+        and (status.trials or 0) < (spec_of(experiment).max_trial_count or 0)
+    ):
+        return None  # it is to make others, and Katib has not noticed yet
+    return end
 
 
 def _meaning(experiment: V1beta1Experiment) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from receipt_counter.engines.base import SweepResult, result_of, spec_of
-from receipt_counter.engines.journal import Journal, study_id
+from receipt_counter.engines.journal import Journal
 from receipt_counter.engines.local.devices import cores, gpus
 from receipt_counter.engines.local.plan import make_plan, restart_refused
 from receipt_counter.engines.local.preloaded import OURS, Preloaded
@@ -16,6 +16,7 @@ from receipt_counter.engines.local.sweep import Sweep
 from receipt_counter.engines.view import NoView, View
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument
+from receipt_counter.katib.identity import study_id
 from receipt_counter.progress import ENVIRONMENT_VARIABLE
 
 

@@ -178,7 +178,7 @@ class Sweep:
             argv_of(container, moved),
             environment_of(container, moved, more, self._defaults),
             Path(container.working_dir or os.getcwd()),
-            directory / "stdout.log",
+            self._journal.log_file(name),
         )
         setup = Setup(
             start=lambda: self._launch(launch),

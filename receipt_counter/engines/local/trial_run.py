@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import time
 from collections.abc import Callable
@@ -18,10 +17,12 @@ from receipt_counter.engines.base import (
     Objective,
     TrialResult,
 )
+from receipt_counter.engines.journal import last_lines
 from receipt_counter.engines.local.collectors import Collector, CollectorError, Tail
 from receipt_counter.engines.local.devices import out_of_memory_kills
 from receipt_counter.engines.local.plan import JobPolicy
 from receipt_counter.engines.local.trial_process import Process
+from receipt_counter.engines.view import printed_progress, seconds_left
 from receipt_counter.storage.run import now
 
 GRACE_SECONDS = 10.0  # between asking a trial to stop and killing it
@@ -30,9 +31,6 @@ KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # An attempt that others killed is repeated as if it had not been, this often; after that it counts as a failed one, as
 # it does at once where memory ran out: what needs more than there is would be killed again.
 FORGIVEN_KILLS = 10
-LOG_LINES = 20  # of a failed trial that are kept in its record
-_LOG_END = 1 << 15  # bytes
-_PROGRESS = re.compile(r"\b(epoch|step|iteration)\b\W{0,3}(\d+)(?:\s*/\s*(\d+))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -86,10 +84,7 @@ class TrialRun:
 
     def seconds_left(self) -> float | None:
         """How long it still takes, if it prints how far it is."""
-        found = re.search(r"(\d+)/(\d+)$", self.progress)
-        if not found or not int(found[1]):
-            return None
-        return self.seconds / int(found[1]) * max(int(found[2]) - int(found[1]), 0)
+        return seconds_left(self.progress, self.seconds)
 
     def look(self) -> float | None:
         """Read what it printed, and end it if it is time.
@@ -184,9 +179,7 @@ class TrialRun:
         try:
             for line in self._tail.lines(last=last):
                 self._collector.feed(line)
-                found = _PROGRESS.search(line)
-                if found:
-                    self.progress = f"{found[1].lower()} {found[2]}" + (f"/{found[3]}" if found[3] else "")
+                self.progress = printed_progress(line) or self.progress
         except CollectorError as error:
             self._error = str(error)
 
@@ -197,10 +190,10 @@ class TrialRun:
         if not (self._error or self._stopped_for) and self._ran_out_of_memory(status):
             failure += ": memory ran out"
         if failure:
-            return replace(trial, status=FAILED, message=failure, log=_last_lines(self._setup.log))
+            return replace(trial, status=FAILED, message=failure, log=last_lines(self._setup.log))
         if trial.objective is None:
             message = f"it ended well but did not report {self._objective.metric}"
-            return replace(trial, status=METRICS_UNAVAILABLE, message=message, log=_last_lines(self._setup.log))
+            return replace(trial, status=METRICS_UNAVAILABLE, message=message, log=last_lines(self._setup.log))
         return replace(trial, status=SUCCEEDED, message="", log=())
 
 
@@ -219,14 +212,3 @@ def _signal_of(status: int) -> int | None:
     if status < 0:
         return -status
     return status - 128 if status - 128 in KILLS else None
-
-
-def _last_lines(log: Path) -> tuple[str, ...]:
-    try:
-        with log.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _LOG_END))
-            text = file.read().decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return ()
-    return tuple(text.rstrip().splitlines()[-LOG_LINES:])
