@@ -22,6 +22,7 @@ def ablation(
     experiment: str,
     store: str,
     code_version: str,
+    engine: str = "local",
     workers: int = 0,
     data_fingerprint: str = "",
 ) -> Outputs:
@@ -32,10 +33,12 @@ def ablation(
         experiment: the Katib Experiment that `receipt-counter plan` writes, as YAML.
         store: where runs and studies live.
         code_version: version of the code that should run; a changed one runs every step again.
+        engine: where trials run: local, in the sweep's own pod, or katib, each in one of its own.
         workers: trials at a time; 0 takes one a core.
         data_fingerprint: fingerprint of the user's own dataset, or empty.
     """
     prepared = prepare_data(config=config, store=store, data_fingerprint=data_fingerprint, code_version=code_version)
-    swept = sweep(experiment=experiment, store=store, workers=workers, code_version=code_version).after(prepared)
+    trials = {"store": store, "engine": engine, "workers": workers, "code_version": code_version}
+    swept = sweep(experiment=experiment, **trials).after(prepared)
     found = compare(study=swept.outputs["study"], store=store, confirmed="", code_version=code_version)
     return Outputs(study=swept.outputs["study"], report=found.outputs["report"])

@@ -28,6 +28,7 @@ def everything(
     experiment_name: str,
     code_version: str,
     model_name: str,
+    engine: str = "local",
     workers: int = 0,
     data_fingerprint: str = "",
 ) -> Outputs:
@@ -41,15 +42,15 @@ def everything(
         experiment_name: recorded with the single run.
         code_version: version of the code that should run; a changed one runs every step again.
         model_name: the registry's name of what is promoted.
+        engine: where trials run: local, in the sweep's own pod, or katib, each in one of its own.
         workers: trials at a time; 0 takes one a core.
         data_fingerprint: fingerprint of the user's own dataset, or empty.
     """
     common = {"config": config, "store": store, "code_version": code_version, "data_fingerprint": data_fingerprint}
     baseline = single(**common, experiment_name=experiment_name)
-    searched = hyperparameter(**common, experiment=search_experiment, workers=workers, model_name=model_name).after(
-        baseline
-    )
-    ablated = ablation(**common, experiment=ablation_experiment, workers=workers).after(baseline)
+    trials = {"engine": engine, "workers": workers}
+    searched = hyperparameter(**common, **trials, experiment=search_experiment, model_name=model_name).after(baseline)
+    ablated = ablation(**common, **trials, experiment=ablation_experiment).after(baseline)
     return Outputs(
         run=baseline.outputs["run"],
         search=searched.outputs["study"],

@@ -26,6 +26,7 @@ def hyperparameter(
     store: str,
     code_version: str,
     model_name: str,
+    engine: str = "local",
     workers: int = 0,
     data_fingerprint: str = "",
 ) -> Outputs:
@@ -37,13 +38,15 @@ def hyperparameter(
         store: where runs and studies live.
         code_version: version of the code that should run; a changed one runs every step again.
         model_name: the registry's name of what is promoted.
+        engine: where trials run: local, in the sweep's own pod, or katib, each in one of its own.
         workers: trials at a time; 0 takes one a core.
         data_fingerprint: fingerprint of the user's own dataset, or empty.
     """
+    trials = {"store": store, "engine": engine, "workers": workers, "code_version": code_version}
     prepared = prepare_data(config=config, store=store, data_fingerprint=data_fingerprint, code_version=code_version)
-    searched = sweep(experiment=experiment, store=store, workers=workers, code_version=code_version).after(prepared)
+    searched = sweep(experiment=experiment, **trials).after(prepared)
     found = compare(study=searched.outputs["study"], store=store, confirmed="", code_version=code_version)
-    confirmation = sweep(experiment=found.outputs["Output"], store=store, workers=workers, code_version=code_version)
+    confirmation = sweep(experiment=found.outputs["Output"], **trials)
     concluded = compare(
         study=searched.outputs["study"], store=store, confirmed=found.outputs["Output"], code_version=code_version
     ).after(confirmation)

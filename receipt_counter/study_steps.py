@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_counter.engines.base import UNSUCCESSFUL, SweepResult, name_of
+from receipt_counter.engines.katib.engine import KatibEngine
 from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.engines.view import ReportedView
 from receipt_counter.progress import Progress
@@ -16,20 +17,23 @@ from receipt_counter.study.compare import compare as compare_study
 from receipt_counter.study.documents import parse_document
 
 
-def sweep(experiment: str, store: Store, workers: int, progress: Progress) -> SweepResult:
-    """Run a study's trials on this machine, or continue with them.
+def sweep(experiment: str, store: Store, engine: str, workers: int, progress: Progress) -> SweepResult:
+    """Run a study's trials, or continue with them.
 
     Args:
         experiment: the Experiment and its ConfigMaps, as YAML.
         store: where runs and studies live.
-        workers: processes at a time; 0 takes one a core.
+        engine: where trials run: "local" or "katib".
+        workers: of the local engine, processes at a time; 0 takes one a core.
         progress: shows the trials.
 
     Raises:
-        UserError: see `LocalEngine.run`.
+        UserError: see the engine's `run`.
     """
     document = parse_document(experiment)
     phase = f"sweep {name_of(document.experiment)}"
+    if engine == "katib":
+        return KatibEngine(open_view=lambda: ReportedView(progress, phase)).run(document, store.root)
     return LocalEngine(workers or None, open_view=lambda: ReportedView(progress, phase)).run(document, store.root)
 
 

@@ -10,18 +10,20 @@ def sweep(
     *,
     experiment: str,
     store: str,
+    engine: str,
     workers: int,
     code_version: str,
     study: dsl.Output[dsl.Artifact],
     trials: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Run a Katib Experiment with the local engine; continue if it was interrupted, do nothing if it is finished.
+    """Run a Katib Experiment with an engine; continue if it was interrupted, do nothing if it is finished.
 
     Args:
         experiment: the Experiment and its ConfigMaps, as YAML.
         store: where runs and studies live.
-        workers: processes at a time; 0 takes one a core.
+        engine: where trials run: local or katib.
+        workers: of the local engine, processes at a time; 0 takes one a core.
         code_version: version of the code that should run; part of the cache key.
         study: its uri is the study's directory.
         trials: its uri is the table of trials, trials.csv.
@@ -34,7 +36,7 @@ def sweep(
     from receipt_counter.storage.store import open_store
 
     with steps.step("sweep") as progress:
-        result = study_steps.sweep(experiment, open_store(store), workers, progress)
+        result = study_steps.sweep(experiment, open_store(store), engine, workers, progress)
         study.uri = str(result.directory)
         study.metadata.update(study_id=result.study_id, outcome=result.outcome, code_version=code_version)
         trials.uri = str(result.directory / "trials.csv")

@@ -76,6 +76,65 @@ class ApiError(UserError):
         self.object_missing = object_missing
 
 
+class Sender:
+    """Sends requests to one server until each is answered.
+
+    Args:
+        server: what and where it is, for messages: "the API server https://10.0.0.1".
+        failed: the class in which its client reports answers that are failures, with `status`, `reason`, `headers`.
+        refused: the error that says what such an answer means, given the request and the report.
+        pause: sleeps so many seconds; what it raises ends the request.
+        patience: how often failed requests are sent again.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        failed: type[Exception],
+        refused: Callable[[Any, Any], UserError],
+        pause: Callable[[float], object],
+        patience: Patience,
+    ) -> None:
+        self._server, self._failed, self._refused = server, failed, refused
+        self._pause, self._patience = pause, patience
+        self._has_answered = False
+
+    def send(self, request: object, call: Callable[[], _Answer]) -> _Answer:
+        """Send a request until it is answered.
+
+        Args:
+            request: what it is, for messages: `str` of it follows "to".
+            call: sends it; repeating it must do no harm.
+
+        Raises:
+            UserError: it is refused, or the server fails, or cannot be reached, for too long.
+        """
+        from urllib3.exceptions import HTTPError
+
+        tries, pause = 0, self._patience.pause
+        while True:
+            try:
+                answer = call()
+                self._has_answered = True
+                return answer
+            except self._failed as error:
+                report: Any = error
+                if report.status not in RETRIED:
+                    raise self._refused(request, error) from None
+                problem, asked = f"{report.status} {report.reason}", _retry_after(error)
+            except HTTPError as error:
+                problem, asked = str(error) or type(error).__name__, 0.0
+            tries += 1
+            if tries >= (self._patience.tries if self._has_answered else self._patience.first_tries):
+                raise UserError(
+                    f"{self._server} failed {tries} times when asked to {request}; the last time: {problem}. What runs"
+                    " on the cluster runs on; the same command continues",
+                    status=1,
+                )
+            self._pause(min(max(pause, asked), self._patience.longest))
+            pause *= 2
+
+
 class Connection:
     """A connection as the kubeconfig (KUBECONFIG, ~/.kube/config) describes it, else as a pod has it.
 
@@ -102,9 +161,8 @@ class Connection:
         self.namespace = _configure(configuration) or DEFAULT_NAMESPACE
         api = client.ApiClient(configuration)
         self.custom_objects, self.core = client.CustomObjectsApi(api), client.CoreV1Api(api)
-        self._host = configuration.host
-        self._pause, self._patience = pause, patience
-        self._has_answered = False
+        server = f"the API server {configuration.host}"
+        self._sender = Sender(server, client.ApiException, _refusal, pause, patience)
 
     def send(self, request: Request, call: Callable[[], _Answer]) -> _Answer:
         """Send a request until it is answered.
@@ -117,30 +175,7 @@ class Connection:
             ApiError: it is refused.
             UserError: the server fails, or cannot be reached, for too long.
         """
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
-        tries, pause = 0, self._patience.pause
-        while True:
-            try:
-                answer = call()
-                self._has_answered = True
-                return answer
-            except ApiException as error:
-                if error.status not in RETRIED:
-                    raise _refusal(request, error) from None
-                problem, asked = f"{error.status} {error.reason}", _retry_after(error)
-            except HTTPError as error:
-                problem, asked = str(error) or type(error).__name__, 0.0
-            tries += 1
-            if tries >= (self._patience.tries if self._has_answered else self._patience.first_tries):
-                raise UserError(
-                    f"the API server {self._host} failed {tries} times when asked to {request}; the last time:"
-                    f" {problem}. What runs on the cluster runs on; the same command continues",
-                    status=1,
-                )
-            self._pause(min(max(pause, asked), self._patience.longest))
-            pause *= 2
+        return self._sender.send(request, call)
 
 
 def _configure(configuration: Any) -> str | None:

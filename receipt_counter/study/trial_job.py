@@ -18,8 +18,8 @@ LABELS = {
 }
 GPU_PRODUCT = "nvidia.com/gpu.product"  # label of GPU nodes, by NVIDIA's feature discovery
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-_NO_MESH = {"sidecar.istio.io/inject": "false"}  # Istio's proxy never exits, so the Job would never end
-_GROUP = 1000  # that the store's volume belongs to, whoever the image's user is
+NO_MESH = {"sidecar.istio.io/inject": "false"}  # Istio's proxy never exits, so the Job would never end
+GROUP = 1000  # that the store's volume belongs to, whoever the image's user is
 
 
 def trial_job(cluster: Cluster, study: str, config_map: str, arguments: Sequence[str]) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def trial_job(cluster: Cluster, study: str, config_map: str, arguments: Sequence
             "backoffLimit": cluster.retries,
             "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": disrupted}]},
             "template": {
-                "metadata": {"labels": {**LABELS, **_NO_MESH}},
+                "metadata": {"labels": {**LABELS, **NO_MESH}},
                 "spec": _pod(cluster, config_map, _container(cluster, ["--experiment-name", study, *arguments])),
             },
         },
@@ -59,7 +59,7 @@ def _pod(cluster: Cluster, config_map: str, container: dict[str, Any]) -> dict[s
         "automountServiceAccountToken": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "fsGroup": _GROUP,
+            "fsGroup": GROUP,
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -74,17 +74,27 @@ def _pod(cluster: Cluster, config_map: str, container: dict[str, Any]) -> dict[s
         pod["volumes"].append({"name": "store", "persistentVolumeClaim": {"claimName": cluster.volume}})
     if cluster.priority_class:
         pod["priorityClassName"] = cluster.priority_class
+    if tolerated := tolerations(cluster):
+        pod["tolerations"] = tolerated
+    if selected := node_selector(cluster):
+        pod["nodeSelector"] = selected
+    return pod
+
+
+def tolerations(cluster: Cluster) -> list[dict[str, str]]:
+    """The taints that training tolerates; GPU nodes are often tainted by their resource's name."""
     tolerated = [_toleration(taint) for taint in cluster.tolerations]
     if cluster.gpus:
         tolerated.insert(0, {"key": GPU, "operator": "Exists", "effect": "NoSchedule"})
-    if tolerated:
-        pod["tolerations"] = tolerated
+    return tolerated
+
+
+def node_selector(cluster: Cluster) -> dict[str, str]:
+    """The labels of the nodes that train."""
     selected = dict(label.split("=", 1) for label in cluster.node_selector)
     if cluster.gpu_type:
         selected[GPU_PRODUCT] = cluster.gpu_type
-    if selected:
-        pod["nodeSelector"] = selected
-    return pod
+    return selected
 
 
 def _toleration(taint: str) -> dict[str, str]:

@@ -1,0 +1,86 @@
+"""Kubeflow Pipelines' server: where it is, with what one is let in, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from receipt_counter.errors import UserError
+
+ENDPOINT = "KF_PIPELINES_ENDPOINT"  # kfp's own variable
+TOKEN = "RECEIPT_COUNTER_KFP_TOKEN"
+COOKIE = "RECEIPT_COUNTER_KFP_COOKIE"
+AUTHORITY = "RECEIPT_COUNTER_KFP_CA"
+HEALTH_PATH = "/apis/v2beta1/healthz"
+OLDEST, NEWEST = (2, 15), (2, 17)  # versions that this project is written for
+LOGIN = (
+    f"give a token in {TOKEN}, a file with one in KF_PIPELINES_SA_TOKEN_PATH, or the session's cookie in {COOKIE}"
+    " (authservice_session=... or oauth2_proxy_kubeflow=..., as the browser has it)"
+)
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a server says of itself.
+
+    Attributes:
+        version: its release, such as "2.16.0"; "unknown" if it does not say.
+        multi_user: whether runs are in the namespaces of users' profiles, not in its own.
+    """
+
+    version: str
+    multi_user: bool
+
+    @property
+    def warning(self) -> str:
+        """What to think of its version; empty if it is supported."""
+        found = re.match(r"v?(\d+)\.(\d+)", self.version)
+        supported = "{}.{} to {}.{}".format(*OLDEST, *NEWEST)
+        if found is None:
+            return f"Pipelines does not say its version; {supported} are supported"
+        if not OLDEST <= (int(found[1]), int(found[2])) <= NEWEST:
+            return f"this is Pipelines {self.version}; {supported} are supported"
+        return ""
+
+
+def endpoint(host: str | None) -> str | None:
+    """The server's address: as given, else as the environment says; with its scheme, without a slash at its end.
+
+    Returns:
+        None where it is the one of this pod's cluster, or of the kubeconfig's.
+
+    Raises:
+        UserError: nothing says where it is.
+    """
+    found = (host or os.environ.get(ENDPOINT) or "").rstrip("/")
+    if found:
+        return found if "://" in found else f"https://{found}"
+    kubeconfig = Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
+    if "KUBERNETES_SERVICE_HOST" not in os.environ and not kubeconfig.is_file():
+        raise UserError(f"--host: where is Kubeflow Pipelines? Name its address here or in {ENDPOINT}")
+    return None
+
+
+def read_health(text: str, server: str) -> Health:
+    """Understand the answer to a question for HEALTH_PATH, of the API server or of the UI before it.
+
+    Args:
+        text: the answer's body.
+        server: where it came from, for messages.
+
+    Raises:
+        UserError: it is not Pipelines that answered.
+    """
+    try:
+        said = json.loads(text)
+        versions = (said.get(key) for key in ("tag_name", "apiServerTagName"))
+        multi_user = bool(said.get("multi_user") or said.get("apiServerMultiUser"))
+        return Health(next((version for version in versions if version), "unknown"), multi_user)
+    except (ValueError, AttributeError):
+        raise UserError(
+            f"{server} answers with a page, not as Kubeflow Pipelines' API: a login comes first ({LOGIN}), or the"
+            " address lacks a part (behind Kubeflow's dashboard it ends in /pipeline)"
+        ) from None
