@@ -173,10 +173,9 @@ class Pipelines:
 
     def log(self, run_id: str, pod: str) -> str:
         """What a step of a run printed; empty if that can no longer be had."""
-        api = self._client.runs.run_service_get_run.__self__.api_client
         path = f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log"  # outside the specification; the UI reads it there too
         with contextlib.suppress(Exception):  # whatever it is, the failure itself is what must be told
-            answer = api.call_api(
+            answer = _api_client(self._client).call_api(
                 path, "GET", auth_settings=["Bearer"], _preload_content=False, _request_timeout=TIMEOUT,
                 _return_http_data_only=True,
             )  # fmt: skip
@@ -215,6 +214,7 @@ def _client(host: str | None) -> Any:
     from kfp.client import Client
     from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
     from kfp_server_api import V2beta1GetHealthzResponse
+    from urllib3.util import Retry
 
     class Quiet(Client):  # type: ignore[misc]  # kfp is not typed
         """Without the question that the constructor asks, sleeps over and logs."""
@@ -226,13 +226,22 @@ def _client(host: str | None) -> Any:
     credentials = ServiceAccountTokenVolumeCredentials(token_file) if Path(token_file).is_file() else None
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        return Quiet(
+        client = Quiet(
             host=host,
             existing_token=os.environ.get(TOKEN),
             cookies=os.environ.get(COOKIE),
             ssl_ca_cert=os.environ.get(AUTHORITY),
             credentials=credentials,
         )
+    # each failure comes to us; only redirects (to https, to a login) are followed
+    retries = Retry(total=None, connect=0, read=0, redirect=3, status=0, other=0)
+    _api_client(client).rest_client.pool_manager.connection_pool_kw["retries"] = retries
+    return client
+
+
+def _api_client(client: Any) -> Any:
+    """What sends the requests of all generated APIs."""
+    return client.runs.run_service_get_run.__self__.api_client
 
 
 def _named(name: str, namespace: str | None) -> dict[str, str]:

@@ -113,8 +113,10 @@ class Submission:
         if ended.state == SUCCEEDED:
             print(f"run {ended.display_name} has succeeded: {link}", flush=True)
             return
-        why = f": {failure(pipelines, ended, names)}" if ended.state == FAILED else ""
-        raise UserError(f"run {ended.display_name} was {ended.state.lower()}{why}\n{link}", status=1)
+        why = (
+            f"has failed: {failure(pipelines, ended, names)}" if ended.state == FAILED else f"is {ended.state.lower()}"
+        )
+        raise UserError(f"run {ended.display_name} {why}\n{link}", status=1)
 
     def _start(self, pipelines: Pipelines, text: str) -> Any:
         """The run to follow: the newest of its name unless that failed, else a new one."""

@@ -123,7 +123,8 @@ class Sender:
                     raise self._refused(request, error) from None
                 problem, asked = f"{report.status} {report.reason}", _retry_after(error)
             except HTTPError as error:
-                problem, asked = str(error) or type(error).__name__, 0.0
+                cause = getattr(error, "reason", None) or error
+                problem, asked = str(cause) or type(cause).__name__, 0.0
             tries += 1
             if tries >= (self._patience.tries if self._has_answered else self._patience.first_tries):
                 raise UserError(
