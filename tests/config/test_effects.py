@@ -21,6 +21,9 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from pipelines.__main__ import PIPELINES
+from pipelines.kubeflow.platform import package
+from pipelines.kubeflow.submission import Request, Submission
 from receipt_counter.config.loading import resolve, to_yaml
 from receipt_counter.config.schema import Config, Gates
 from receipt_counter.config.validation import DECLARATIONS
