@@ -19,15 +19,26 @@ import yaml
 from google.protobuf import json_format
 from kfp import kubernetes
 
+from receipt_counter.cluster.pods import (
+    CREDENTIALS,
+    CREDENTIALS_MOUNT,
+    GROUP,
+    NO_MESH,
+    QUEUE_LABEL,
+    STORE,
+    STORE_SETTINGS,
+    labels,
+    node_selector,
+    tolerations,
+)
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.katib.template import GPU
-from receipt_counter.study.trial_job import GROUP, LABELS, NO_MESH, QUEUE_LABEL, node_selector, tolerations
 
-CREDENTIALS = "/etc/receipt-counter-credentials"
 MODE_LABEL, STUDY_LABEL = "receipt-counter/mode", "receipt-counter/study"
 PREFIX = "receipt-counter-"  # of the pipelines' names; the rest is their mode
 # Evaluation too: its seconds per image are a promotion gate, meant for the machine that the model is trained for.
 _ON_TRAINING_MACHINE = ("train", "evaluate")
+_OBJECT_STORE = ("AWS_ENDPOINT_URL_S3", "AWS_REGION")  # variables that say where it is
 _PAUSE, _FACTOR, _LONGEST_PAUSE = "30s", 2.0, "600s"  # between a step's retries
 
 
@@ -57,8 +68,7 @@ def package(pipeline: Any, cluster: Cluster, studies: Mapping[str, str]) -> str:
         trains = step in _ON_TRAINING_MACHINE and not (step == "train" and cluster.nodes > 1)
         executors[label]["container"].update(_container(cluster, trains))
         study = {STUDY_LABEL: studies[mode]} if mode in studies else {}
-        labels = {**LABELS, "app.kubernetes.io/component": step, MODE_LABEL: mode, **study}
-        settings[label] = _pod(cluster, trains, labels)
+        settings[label] = _pod(cluster, trains, {**labels(step), MODE_LABEL: mode, **study})
         if cluster.retries:
             task["retryPolicy"] = {
                 "maxRetryCount": cluster.retries,
@@ -104,9 +114,9 @@ def _container(cluster: Cluster, trains: bool) -> dict[str, Any]:
     }
     if trains and cluster.gpus:
         resources["accelerator"] = {"resourceType": GPU, "resourceCount": str(cluster.gpus)}
-    environment = {"RECEIPT_COUNTER_STORE": cluster.store}
+    environment = {STORE: cluster.store}
     if not cluster.is_on_volume:
-        environment["RECEIPT_COUNTER_CREDENTIALS"] = CREDENTIALS
+        environment[CREDENTIALS] = CREDENTIALS_MOUNT
     return {
         "image": cluster.image_of_training if trains else cluster.image,
         "env": [{"name": name, "value": value} for name, value in environment.items()],
@@ -114,8 +124,8 @@ def _container(cluster: Cluster, trains: bool) -> dict[str, Any]:
     }
 
 
-def _pod(cluster: Cluster, trains: bool, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The platform's settings of a step."""
+def _pod(cluster: Cluster, trains: bool, marks: Mapping[str, str]) -> dict[str, Any]:
+    """The platform's settings of a step whose pod is labelled so."""
     task = _Task()
     # The volume's group: there is no fsGroup here, and the trials' one makes the store writable for its group.
     kubernetes.set_security_context(task, run_as_group=GROUP, run_as_non_root=True)
@@ -124,8 +134,10 @@ def _pod(cluster: Cluster, trains: bool, labels: Mapping[str, str]) -> dict[str,
     if cluster.is_on_volume:
         kubernetes.mount_pvc(task, cluster.volume, cluster.store)
     else:
-        kubernetes.use_secret_as_volume(task, cluster.credentials, CREDENTIALS)
-    for name, value in labels.items():
+        kubernetes.use_secret_as_volume(task, cluster.credentials, CREDENTIALS_MOUNT)
+        variables = {name: name for name in _OBJECT_STORE}
+        kubernetes.use_config_map_as_env(task, STORE_SETTINGS, variables, optional=True)
+    for name, value in marks.items():
         kubernetes.add_pod_label(task, name, value)
     for name, value in NO_MESH.items():
         kubernetes.add_pod_annotation(task, name, value)

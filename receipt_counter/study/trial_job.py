@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from receipt_counter.cluster.pods import GROUP, NO_MESH, QUEUE_LABEL, labels, node_selector, tolerations
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.katib.template import GPU
 
 MOUNT = "/etc/receipt-counter"
 CONFIG_FILE = "config.yaml"
 CONTAINER = "trial"
-LABELS = {
-    "app.kubernetes.io/name": "receipt-counter",
-    "app.kubernetes.io/component": "trial",
-    "app.kubernetes.io/part-of": "receipt-counter",
-}
-GPU_PRODUCT = "nvidia.com/gpu.product"  # label of GPU nodes, by NVIDIA's feature discovery
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-NO_MESH = {"sidecar.istio.io/inject": "false"}  # Istio's proxy never exits, so the Job would never end
-GROUP = 1000  # that the store's volume belongs to, whoever the image's user is
 
 
 def trial_job(cluster: Cluster, study: str, config_map: str, arguments: Sequence[str]) -> dict[str, Any]:
@@ -35,17 +27,17 @@ def trial_job(cluster: Cluster, study: str, config_map: str, arguments: Sequence
         The manifest. A pod that its node evicts or a more important one preempts is made anew and does not count as a
         failed attempt: its runs continue from their checkpoints.
     """
-    labels = {**LABELS, **({QUEUE_LABEL: cluster.queue} if cluster.queue else {})}
+    marked = {**labels("trial"), **({QUEUE_LABEL: cluster.queue} if cluster.queue else {})}
     disrupted = [{"type": "DisruptionTarget", "status": "True"}]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"labels": labels},
+        "metadata": {"labels": marked},
         "spec": {
             "backoffLimit": cluster.retries,
             "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": disrupted}]},
             "template": {
-                "metadata": {"labels": {**LABELS, **NO_MESH}},
+                "metadata": {"labels": {**labels("trial"), **NO_MESH}},
                 "spec": _pod(cluster, config_map, _container(cluster, ["--experiment-name", study, *arguments])),
             },
         },
@@ -79,30 +71,6 @@ def _pod(cluster: Cluster, config_map: str, container: dict[str, Any]) -> dict[s
     if selected := node_selector(cluster):
         pod["nodeSelector"] = selected
     return pod
-
-
-def tolerations(cluster: Cluster) -> list[dict[str, str]]:
-    """The taints that training tolerates; GPU nodes are often tainted by their resource's name."""
-    tolerated = [_toleration(taint) for taint in cluster.tolerations]
-    if cluster.gpus:
-        tolerated.insert(0, {"key": GPU, "operator": "Exists", "effect": "NoSchedule"})
-    return tolerated
-
-
-def node_selector(cluster: Cluster) -> dict[str, str]:
-    """The labels of the nodes that train."""
-    selected = dict(label.split("=", 1) for label in cluster.node_selector)
-    if cluster.gpu_type:
-        selected[GPU_PRODUCT] = cluster.gpu_type
-    return selected
-
-
-def _toleration(taint: str) -> dict[str, str]:
-    """The toleration of a taint that is written as kubectl writes it: KEY[=VALUE]:EFFECT."""
-    head, _, effect = taint.rpartition(":")
-    name, equals, value = head.partition("=")
-    found = {"key": name, "operator": "Equal" if equals else "Exists", "effect": effect}
-    return {**found, "value": value} if equals else found
 
 
 def _container(cluster: Cluster, arguments: Sequence[str]) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def test_every_step_has_what_all_need(mode: str, cluster: Cluster) -> None:
         assert environment(containers[name])["RECEIPT_COUNTER_STORE"] == cluster.store
         mounted = [(entry["constant"], entry["mountPath"]) for entry in found.get("pvcMount", [])]
         secrets = [(entry["secretName"], entry["mountPath"]) for entry in found.get("secretAsVolume", [])]
+        settled = [entry["configMapName"] for entry in found.get("configMapAsEnv", []) if entry["optional"]]
+        assert settled == ([] if cluster is VOLUME else ["receipt-counter-store"])
         told = environment(containers[name]).get("RECEIPT_COUNTER_CREDENTIALS")
         if cluster is VOLUME:
             assert (mounted, secrets, told) == ([("receipt-counter-store", "/experiments")], [], None)
