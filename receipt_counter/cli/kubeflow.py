@@ -49,11 +49,17 @@ def add_commands(commands: Subparsers) -> None:
 
 def add_kubeflow_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run` that only a cluster needs."""
+    group = add_server_options(parser)
+    group.add_argument("--terminate-on-stop", action="store_true", help="Ctrl-C ends the run too (default: it runs on)")
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> Any:
+    """Add those that say where it runs; returns their group."""
     group = parser.add_argument_group("with --backend kubeflow")
     group.add_argument("--host", metavar="URL", help="of Kubeflow Pipelines (default: KF_PIPELINES_ENDPOINT)")
     group.add_argument("--namespace", metavar="NAME", help="same as --set cluster.namespace=NAME")
     group.add_argument("--service-account", metavar="NAME", help="of the steps (default: Pipelines' own)")
-    group.add_argument("--terminate-on-stop", action="store_true", help="Ctrl-C ends the run too (default: it runs on)")
+    return group
 
 
 def refuse_kubeflow_options(arguments: argparse.Namespace) -> None:
@@ -63,7 +69,7 @@ def refuse_kubeflow_options(arguments: argparse.Namespace) -> None:
         UserError: one of them is given.
     """
     for name in _OPTIONS:
-        if getattr(arguments, name):
+        if getattr(arguments, name, None):
             raise UserError(f"--{name.replace('_', '-')}: is for --backend kubeflow")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from receipt_counter.cli.config import resolve_config
 from receipt_counter.cli.parser import Subparsers, add_command, add_config_options, add_store_option
@@ -39,7 +39,7 @@ def add_commands(commands: Subparsers) -> None:
     add_config_options(parser)
 
 
-def add_study_options(parser: argparse.ArgumentParser) -> None:
+def add_study_options(parser: Any) -> None:
     """Add the options that name the study files."""
     for kind in STUDIES:
         default = Path("config") / f"{kind}_config.yaml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ class Request:
     Args:
         verb: as a Role names it: get, list, create, patch, delete.
         resource: as a Role and kubectl name it: "experiments.kubeflow.org".
-        namespace: where.
+        namespace: where; empty for what is in no namespace.
         name: of the object, if one is meant.
     """
 
@@ -38,7 +38,8 @@ class Request:
     name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verb} {' '.join(filter(None, (self.resource, self.name)))} in namespace {self.namespace}"
+        where = f" in namespace {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {' '.join(filter(None, (self.resource, self.name)))}{where}"
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ class Connection:
         api = client.ApiClient(configuration)
         self.custom_objects, self.core = client.CustomObjectsApi(api), client.CoreV1Api(api)
         server = f"the API server {configuration.host}"
+        self._api = api
         self._sender = Sender(server, client.ApiException, _refusal, pause, patience)
 
     def send(self, request: Request, call: Callable[[], _Answer]) -> _Answer:
@@ -177,6 +179,37 @@ class Connection:
             UserError: the server fails, or cannot be reached, for too long.
         """
         return self._sender.send(request, call)
+
+    def ask(
+        self, request: Request, method: str, path: str, body: Any = None, **query: str
+    ) -> tuple[Any, Mapping[str, str]]:
+        """Send a request for a path, where no client of its own is worth it; arguments and errors as for `send`.
+
+        Args:
+            request: what it is, for messages.
+            method: GET, or POST with a body.
+            path: below the server's address.
+            body: the object to send, as JSON has it.
+            query: parameters.
+
+        Returns:
+            The answer as JSON has it, and its headers.
+        """
+
+        def call() -> tuple[Any, Mapping[str, str]]:
+            answer, _, headers = self._api.call_api(
+                path,
+                method,
+                query_params=list(query.items()),
+                header_params={"Accept": "application/json", "Content-Type": "application/json"},
+                body=body,
+                response_type="object",
+                auth_settings=["BearerToken"],
+                _request_timeout=TIMEOUT,
+            )
+            return answer, headers
+
+        return self.send(request, call)
 
 
 def _configure(configuration: Any) -> str | None:

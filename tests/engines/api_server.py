@@ -41,6 +41,7 @@ class ApiServer:
         faults: what happens to the next requests, None for nothing.
         requests: "METHOD plural" of every request that arrived.
         has_katib: whether Katib's resources exist.
+        headers: sent with every answer.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class ApiServer:
         self.faults: deque[Fault | None] = deque()
         self.requests: list[str] = []
         self.has_katib = True
+        self.headers: dict[str, str] = {}
         self._lock = threading.Lock()
         self._uid = 0
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -186,7 +188,7 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
                 if fault == LOSE:
                     self.close_connection = True
                     return
-                self._send(code, answer, {})
+                self._send(code, answer, server.headers)
                 return
             code, reason, message, headers = (
                 (*fault, {})[:4] if isinstance(fault, tuple) else (fault, "", "a fault", {})
