@@ -11,6 +11,7 @@ from pipelines.all import everything
 from pipelines.hyperparameter import hyperparameter
 from pipelines.kubeflow.platform import package
 from pipelines.single import single
+from receipt_counter.cluster.pipelines import takes_security_context
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.config.loading import from_yaml
 from receipt_counter.storage.files import write_atomic
@@ -23,6 +24,8 @@ def compile_all(
     cluster: Cluster | None = None,
     studies: Mapping[str, str] | None = None,
     modes: Iterable[str] = tuple(PIPELINES),
+    *,
+    security_context: bool = True,
 ) -> list[Path]:
     """Compile pipelines to YAML.
 
@@ -31,6 +34,7 @@ def compile_all(
         cluster: where and on what their steps run; None takes the config's defaults.
         studies: {mode: name of its study}, for the pods' labels.
         modes: which pipelines.
+        security_context: whether steps get one; Pipelines 2.15 refuses packages in which they do.
 
     Returns:
         The files written.
@@ -39,7 +43,8 @@ def compile_all(
     files = []
     for mode in modes:
         files.append(directory / f"{mode}.yaml")
-        write_atomic(files[-1], package(PIPELINES[mode], cluster or Cluster(), studies or {}))
+        text = package(PIPELINES[mode], cluster or Cluster(), studies or {}, security_context=security_context)
+        write_atomic(files[-1], text)
     return files
 
 
@@ -50,10 +55,13 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="a resolved config, as `receipt-counter config show --yaml` prints")
     parser.add_argument("--mode", action="append", choices=tuple(PIPELINES), help="only this pipeline; repeatable")
     parser.add_argument("--study", action="append", default=[], metavar="MODE=NAME", help="for the pods' labels")
+    parser.add_argument("--pipelines-version", default="", metavar="VERSION", help="that the packages are for")
     arguments = parser.parse_args()
     cluster = from_yaml(arguments.config).cluster if arguments.config else Cluster()
     studies = dict(pair.split("=", 1) for pair in arguments.study)
-    for written in compile_all(arguments.directory, cluster, studies, arguments.mode or tuple(PIPELINES)):
+    modes = arguments.mode or tuple(PIPELINES)
+    secured = takes_security_context(arguments.pipelines_version)
+    for written in compile_all(arguments.directory, cluster, studies, modes, security_context=secured):
         print(written)
 
 

@@ -49,13 +49,14 @@ class _Task:
     platform_config: dict[str, Any] = field(default_factory=dict)
 
 
-def package(pipeline: Any, cluster: Cluster, studies: Mapping[str, str]) -> str:
+def package(pipeline: Any, cluster: Cluster, studies: Mapping[str, str], *, security_context: bool = True) -> str:
     """A pipeline as Kubeflow's UI and API take it, with everything that the cluster's config says.
 
     Args:
         pipeline: made by @dsl.pipeline.
         cluster: where and on what the steps run.
         studies: {mode: name of its study}, for the pods' labels.
+        security_context: whether steps get one; Pipelines 2.15 refuses packages in which they do.
 
     Returns:
         Two YAML documents: the pipeline, and its platform's settings; equal for equal arguments.
@@ -68,7 +69,7 @@ def package(pipeline: Any, cluster: Cluster, studies: Mapping[str, str]) -> str:
         trains = step in _ON_TRAINING_MACHINE and not (step == "train" and cluster.nodes > 1)
         executors[label]["container"].update(_container(cluster, trains))
         study = {STUDY_LABEL: studies[mode]} if mode in studies else {}
-        settings[label] = _pod(cluster, trains, {**labels(step), MODE_LABEL: mode, **study})
+        settings[label] = _pod(cluster, trains, {**labels(step), MODE_LABEL: mode, **study}, security_context)
         if cluster.retries:
             task["retryPolicy"] = {
                 "maxRetryCount": cluster.retries,
@@ -124,11 +125,12 @@ def _container(cluster: Cluster, trains: bool) -> dict[str, Any]:
     }
 
 
-def _pod(cluster: Cluster, trains: bool, marks: Mapping[str, str]) -> dict[str, Any]:
+def _pod(cluster: Cluster, trains: bool, marks: Mapping[str, str], security_context: bool) -> dict[str, Any]:
     """The platform's settings of a step whose pod is labelled so."""
     task = _Task()
-    # The volume's group: there is no fsGroup here, and the trials' one makes the store writable for its group.
-    kubernetes.set_security_context(task, run_as_group=GROUP, run_as_non_root=True)
+    if security_context:
+        # The volume's group: there is no fsGroup here, and the trials' one makes the store writable for its group.
+        kubernetes.set_security_context(task, run_as_group=GROUP, run_as_non_root=True)
     kubernetes.set_image_pull_policy(task, "IfNotPresent")  # tags are versions
     kubernetes.empty_dir_mount(task, "scratch", "/tmp")
     if cluster.is_on_volume:

@@ -18,6 +18,7 @@ from pipelines.kubeflow.client import Pipelines
 from pipelines.kubeflow.following import ENDED, FAILED, SUCCEEDED, failure, follow
 from pipelines.kubeflow.platform import package, task_names
 from receipt_counter.cluster.connection import PATIENT, Patience
+from receipt_counter.cluster.pipelines import Health
 from receipt_counter.config.loading import parse_config
 from receipt_counter.engines.wakeup import STOP_SIGNALS, Wakeup
 from receipt_counter.errors import UserError
@@ -105,8 +106,16 @@ class Submission:
                 raise self._stopped(pipelines) from None
 
     def _work(self, pipelines: Pipelines, pause: Callable[[float], None]) -> None:
-        text = package(PIPELINES[self._request.mode], parse_config(self._request.config).cluster, self._request.studies)
-        self._run = self._start(pipelines, text)
+        request, health = self._request, pipelines.health()
+        if health.warning:
+            print(f"warning: {health.warning}", flush=True)
+        text = package(
+            PIPELINES[request.mode],
+            parse_config(request.config).cluster,
+            request.studies,
+            security_context=health.takes_security_context,
+        )
+        self._run = self._start(pipelines, health, text)
         link, names = pipelines.link(self._run.run_id), task_names(text)
         print(link, flush=True)
         ended = follow(pipelines, self._run.run_id, names, self._progress, lambda: pause(self._interval))
@@ -118,11 +127,9 @@ class Submission:
         )
         raise UserError(f"run {ended.display_name} {why}\n{link}", status=1)
 
-    def _start(self, pipelines: Pipelines, text: str) -> Any:
+    def _start(self, pipelines: Pipelines, health: Health, text: str) -> Any:
         """The run to follow: the newest of its name unless that failed, else a new one."""
-        request, health = self._request, pipelines.health()
-        if health.warning:
-            print(f"warning: {health.warning}", flush=True)
+        request = self._request
         if request.service_account is None and not health.multi_user:
             print(
                 "note: this Pipelines has no users: steps run in its own namespace, under its own account", flush=True

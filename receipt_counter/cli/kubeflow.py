@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from receipt_counter.config.schema import Config
 
 PRESET = "full"  # what `--preset auto` takes: what this machine has says nothing about the cluster's
+VERSIONS = ("2.15", "2.16", "2.17")
 DEFAULT_EXPERIMENT = "receipt-counter"
 _OPTIONS = ("host", "namespace", "service_account", "terminate_on_stop")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -44,6 +45,8 @@ def add_commands(commands: Subparsers) -> None:
     )
     parser.add_argument("--mode", metavar="MODE", help="only this pipeline: single, hyperparameter, ablation or all")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the packages go")
+    versions = f"of Pipelines: {', '.join(VERSIONS)} (default: the newest); 2.15 takes no security context"
+    parser.add_argument("--pipelines-version", default=VERSIONS[-1], choices=VERSIONS, help=versions)
     add_config_options(parser)
 
 
@@ -88,7 +91,8 @@ def compile_pipelines(arguments: argparse.Namespace) -> int:
         config = Path(scratch) / "config.yaml"
         config.write_text(to_yaml(resolved.config), encoding="utf-8")
         chosen = ["--mode", arguments.mode] if arguments.mode else []
-        return _run_module("pipelines", str(arguments.output), "--config", str(config), *chosen)
+        version = ["--pipelines-version", arguments.pipelines_version]
+        return _run_module("pipelines", str(arguments.output), "--config", str(config), *chosen, *version)
 
 
 def run_on_kubeflow(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,12 @@ COOKIE = "RECEIPT_COUNTER_KFP_COOKIE"
 AUTHORITY = "RECEIPT_COUNTER_KFP_CA"
 HEALTH_PATH = "/apis/v2beta1/healthz"
 OLDEST, NEWEST = (2, 15), (2, 17)  # versions that this project is written for
+# An older one refuses packages with a security context (its KubernetesExecutorConfig has no such field).
+_FIRST_WITH_SECURITY_CONTEXT = (2, 16)
+NO_SECURITY_CONTEXT = (
+    "Pipelines 2.15 gives steps no security context, so a namespace under the restricted standard refuses their pods;"
+    " update it to 2.16"
+)
 LOGIN = (
     f"give a token in {TOKEN}, a file with one in KF_PIPELINES_SA_TOKEN_PATH, or the session's cookie in {COOKIE}"
     " (authservice_session=... or oauth2_proxy_kubeflow=..., as the browser has it)"
@@ -35,15 +41,31 @@ class Health:
     multi_user: bool
 
     @property
+    def takes_security_context(self) -> bool:
+        """Whether packages may give steps a security context; true where the version is not known."""
+        return takes_security_context(self.version)
+
+    @property
     def warning(self) -> str:
-        """What to think of its version; empty if it is supported."""
-        found = re.match(r"v?(\d+)\.(\d+)", self.version)
+        """What to think of its version; empty if there is nothing to say."""
+        number = _number(self.version)
         supported = "{}.{} to {}.{}".format(*OLDEST, *NEWEST)
-        if found is None:
+        if number is None:
             return f"Pipelines does not say its version; {supported} are supported"
-        if not OLDEST <= (int(found[1]), int(found[2])) <= NEWEST:
+        if not OLDEST <= number <= NEWEST:
             return f"this is Pipelines {self.version}; {supported} are supported"
-        return ""
+        return "" if self.takes_security_context else NO_SECURITY_CONTEXT
+
+
+def takes_security_context(version: str) -> bool:
+    """Whether a version of Pipelines takes packages with a security context; true where it is not known."""
+    number = _number(version)
+    return number is None or number >= _FIRST_WITH_SECURITY_CONTEXT
+
+
+def _number(version: str) -> tuple[int, int] | None:
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def endpoint(host: str | None) -> str | None:

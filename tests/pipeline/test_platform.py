@@ -150,6 +150,16 @@ def test_packages_are_pipelines_that_kfp_reads_and_that_cache_all_but_promotion(
     assert "train" in task_names(text) or "sweep" in task_names(text)
 
 
+def test_an_older_pipelines_gets_what_it_takes() -> None:
+    """The KubernetesExecutorConfig of 2.15 has every field that is used here but securityContext."""
+    _, whole = yaml.safe_load_all(package(PIPELINES["all"], S3, {}))
+    _, older = yaml.safe_load_all(package(PIPELINES["all"], S3, {}, security_context=False))
+    settings = whole["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for found in settings.values():
+        del found["securityContext"]
+    assert whole == older
+
+
 def test_equal_settings_give_equal_packages_and_leave_the_pipeline_as_it_was() -> None:
     before = json_format.MessageToDict(PIPELINES["single"].pipeline_spec)
     assert package(PIPELINES["single"], S3, {}) == package(PIPELINES["single"], S3, {})

@@ -317,6 +317,17 @@ def test_a_server_without_users_gets_no_namespace(capsys: pytest.CaptureFixture[
     assert "warning: this is Pipelines 2.18.1; 2.15 to 2.17 are supported" in output
 
 
+@pytest.mark.parametrize(("version", "secured"), [("2.15.2", False), ("2.16.0", True), ("2.17.3", True), ("x", True)])
+def test_steps_get_a_security_context_where_pipelines_knows_it(
+    version: str, secured: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with PipelinesServer(version=version) as server:
+        playing(server, succeeds)
+        submit(server)
+        assert ("securityContext" in server.packages["version-0"]) is secured
+    assert ("2.15 gives steps no security context" in capsys.readouterr().out) is not secured
+
+
 def test_credentials_come_from_environment_and_files_and_are_not_told(
     server: PipelinesServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
