@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pipelines.ablation import ablation
 from pipelines.all import everything
@@ -14,7 +15,7 @@ from pipelines.single import single
 from receipt_counter.cluster.pipelines import takes_security_context
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.config.loading import from_yaml
-from receipt_counter.storage.files import write_atomic
+from receipt_counter.storage.files import read_json, write_atomic
 
 PIPELINES = {"single": single, "hyperparameter": hyperparameter, "ablation": ablation, "all": everything}
 
@@ -25,6 +26,7 @@ def compile_all(
     studies: Mapping[str, str] | None = None,
     modes: Iterable[str] = tuple(PIPELINES),
     *,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
     security_context: bool = True,
 ) -> list[Path]:
     """Compile pipelines to YAML.
@@ -34,6 +36,7 @@ def compile_all(
         cluster: where and on what their steps run; None takes the config's defaults.
         studies: {mode: name of its study}, for the pods' labels.
         modes: which pipelines.
+        defaults: {mode: values of its pipeline's parameters}, for runs that are started in the UI.
         security_context: whether steps get one; Pipelines 2.15 refuses packages in which they do.
 
     Returns:
@@ -43,8 +46,11 @@ def compile_all(
     files = []
     for mode in modes:
         files.append(directory / f"{mode}.yaml")
-        text = package(PIPELINES[mode], cluster or Cluster(), studies or {}, security_context=security_context)
-        write_atomic(files[-1], text)
+        values = (defaults or {}).get(mode)
+        whole = package(
+            PIPELINES[mode], cluster or Cluster(), studies or {}, defaults=values, security_context=security_context
+        )
+        write_atomic(files[-1], whole)
     return files
 
 
@@ -55,13 +61,16 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="a resolved config, as `receipt-counter config show --yaml` prints")
     parser.add_argument("--mode", action="append", choices=tuple(PIPELINES), help="only this pipeline; repeatable")
     parser.add_argument("--study", action="append", default=[], metavar="MODE=NAME", help="for the pods' labels")
+    parser.add_argument("--defaults", type=Path, help="{mode: {parameter: value}}, as JSON")
     parser.add_argument("--pipelines-version", default="", metavar="VERSION", help="that the packages are for")
     arguments = parser.parse_args()
     cluster = from_yaml(arguments.config).cluster if arguments.config else Cluster()
     studies = dict(pair.split("=", 1) for pair in arguments.study)
     modes = arguments.mode or tuple(PIPELINES)
     secured = takes_security_context(arguments.pipelines_version)
-    for written in compile_all(arguments.directory, cluster, studies, modes, security_context=secured):
+    defaults = read_json(arguments.defaults) if arguments.defaults else {}
+    compiled = compile_all(arguments.directory, cluster, studies, modes, defaults=defaults, security_context=secured)
+    for written in compiled:
         print(written)
 
 

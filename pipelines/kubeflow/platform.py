@@ -49,19 +49,29 @@ class _Task:
     platform_config: dict[str, Any] = field(default_factory=dict)
 
 
-def package(pipeline: Any, cluster: Cluster, studies: Mapping[str, str], *, security_context: bool = True) -> str:
+def package(
+    pipeline: Any,
+    cluster: Cluster,
+    studies: Mapping[str, str],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    security_context: bool = True,
+) -> str:
     """A pipeline as Kubeflow's UI and API take it, with everything that the cluster's config says.
 
     Args:
         pipeline: made by @dsl.pipeline.
         cluster: where and on what the steps run.
         studies: {mode: name of its study}, for the pods' labels.
+        defaults: of the pipeline's parameters, for runs that are started in the UI.
         security_context: whether steps get one; Pipelines 2.15 refuses packages in which they do.
 
     Returns:
         Two YAML documents: the pipeline, and its platform's settings; equal for equal arguments.
     """
     spec = json_format.MessageToDict(pipeline.pipeline_spec)
+    for name, value in (defaults or {}).items():
+        spec["root"]["inputDefinitions"]["parameters"][name].update(defaultValue=value, isOptional=True)
     executors = spec["deploymentSpec"]["executors"]
     settings = {}
     for mode, label, task in _steps(spec):

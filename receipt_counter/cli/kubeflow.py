@@ -6,6 +6,7 @@ What imports kfp (packages `pipelines` and `components`) runs in a process of it
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import signal
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_counter.cli.config import resolve_config
 from receipt_counter.cli.parser import Subparsers, add_command, add_config_options
+from receipt_counter.cli.plan import add_study_options
 from receipt_counter.errors import UserError, suggestion
 
 if TYPE_CHECKING:
+    from receipt_counter.config.loading import Resolved
     from receipt_counter.config.schema import Config
 
 PRESET = "full"  # what `--preset auto` takes: what this machine has says nothing about the cluster's
@@ -37,7 +40,7 @@ def add_commands(commands: Subparsers) -> None:
         commands,
         "compile",
         compile_pipelines,
-        help="write the pipelines as packages that Kubeflow's UI takes, with the config's cluster settings",
+        help="write the pipelines as packages that Kubeflow's UI takes, with the config's cluster settings and values",
         examples=[
             "receipt-counter compile -o build/pipelines",
             "receipt-counter compile --mode single -o build --set cluster.gpus=2 --set cluster.namespace=team",
@@ -45,8 +48,11 @@ def add_commands(commands: Subparsers) -> None:
     )
     parser.add_argument("--mode", metavar="MODE", help="only this pipeline: single, hyperparameter, ablation or all")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the packages go")
+    parser.add_argument("--experiment-name", metavar="NAME", help="recorded with a single run")
+    parser.add_argument("--model-name", metavar="NAME", help="what a search's winner is promoted as")
     versions = f"of Pipelines: {', '.join(VERSIONS)} (default: the newest); 2.15 takes no security context"
     parser.add_argument("--pipelines-version", default=VERSIONS[-1], choices=VERSIONS, help=versions)
+    add_study_options(parser)
     add_config_options(parser)
 
 
@@ -77,22 +83,33 @@ def refuse_kubeflow_options(arguments: argparse.Namespace) -> None:
 
 
 def compile_pipelines(arguments: argparse.Namespace) -> int:
-    """Write the packages; the paths go to stdout."""
-    from receipt_counter.cli.run import MODES
+    """Write the packages; the paths go to stdout, everything else to stderr."""
+    from receipt_counter.cli.run import EXPERIMENTS, MODES, pipeline_parameters
     from receipt_counter.config.loading import to_yaml
+    from receipt_counter.storage.files import write_json
 
     if arguments.mode is not None and arguments.mode not in MODES:
         raise UserError(f"--mode {arguments.mode}: no such choice; {suggestion(arguments.mode, MODES)}")
     _require_packages()
-    resolved = resolve_config(arguments, PRESET)
-    for note in resolved.notes:
-        print(note, file=sys.stderr, flush=True)
+    modes = (arguments.mode,) if arguments.mode else MODES
+    with contextlib.redirect_stdout(sys.stderr):
+        resolved = _resolve(arguments)
+        defaults: dict[str, dict[str, Any]] = {}
+        studies: dict[str, str] = {}
+        for mode in modes:
+            chosen = argparse.Namespace(**{**vars(arguments), "mode": mode, "workers": None, "store": None})
+            store = resolved.config.cluster.store
+            defaults[mode] = pipeline_parameters(chosen, resolved, store, "", on_cluster=True)
+            studies |= {kind: _study_name(defaults[mode][name]) for name, kind in EXPERIMENTS[mode].items()}
     with tempfile.TemporaryDirectory(prefix="receipt-counter-") as scratch:
-        config = Path(scratch) / "config.yaml"
+        config, values = Path(scratch) / "config.yaml", Path(scratch) / "defaults.json"
         config.write_text(to_yaml(resolved.config), encoding="utf-8")
-        chosen = ["--mode", arguments.mode] if arguments.mode else []
-        version = ["--pipelines-version", arguments.pipelines_version]
-        return _run_module("pipelines", str(arguments.output), "--config", str(config), *chosen, *version)
+        write_json(values, defaults)
+        options = ["--config", str(config), "--defaults", str(values)]
+        options += ["--pipelines-version", arguments.pipelines_version]
+        options += [f"--mode={mode}" for mode in modes]
+        options += [f"--study={kind}={name}" for kind, name in studies.items()]
+        return _run_module("pipelines", str(arguments.output), *options)
 
 
 def run_on_kubeflow(arguments: argparse.Namespace) -> int:
@@ -110,13 +127,7 @@ def run_on_kubeflow(arguments: argparse.Namespace) -> int:
     host = endpoint(arguments.host)
     if arguments.namespace:
         arguments.overrides.append(f"cluster.namespace={arguments.namespace}")
-    if arguments.data:  # not a path of this machine
-        arguments.overrides.append(f"data.path={arguments.data}")
-        arguments.data = None
-    resolved = resolve_config(arguments, PRESET)
-    for note in resolved.notes:
-        print(note, flush=True)
-    _require_reachable_data(resolved.config)
+    resolved = _resolve(arguments)
     parameters = pipeline_parameters(arguments, resolved, resolved.config.cluster.store, "", on_cluster=True)
     studies = {kind: _study_name(parameters[name]) for name, kind in EXPERIMENTS[arguments.mode].items()}
     request = {
@@ -134,6 +145,18 @@ def run_on_kubeflow(arguments: argparse.Namespace) -> int:
         file = Path(scratch) / "request.json"
         write_json(file, request)
         return _run_module("pipelines.kubeflow", str(file), str(os.getpid()))
+
+
+def _resolve(arguments: argparse.Namespace) -> Resolved:
+    """The config of what runs on a cluster, whose datasets are no paths of this machine."""
+    if arguments.data:
+        arguments.overrides.append(f"data.path={arguments.data}")
+        arguments.data = None
+    resolved = resolve_config(arguments, PRESET)
+    for note in resolved.notes:
+        print(note, flush=True)
+    _require_reachable_data(resolved.config)
+    return resolved
 
 
 def _refuse_local_options(arguments: argparse.Namespace) -> None:

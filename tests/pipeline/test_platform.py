@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 
 from pipelines.__main__ import PIPELINES
 from pipelines.kubeflow.platform import package, task_names
+from receipt_counter.cli import main
 from receipt_counter.config.cluster import Cluster
 
+PROJECT = Path(__file__).resolve().parents[2]
 TRAINING = {"exec-train", "exec-evaluate"}
 VOLUME, S3 = Cluster(), Cluster(store="s3://bucket/prefix", credentials="keys")
 
@@ -148,6 +151,35 @@ def test_packages_are_pipelines_that_kfp_reads_and_that_cache_all_but_promotion(
         for name, task in dag["tasks"].items():
             assert bool(task["cachingOptions"].get("enableCache")) is (name != "promote"), name
     assert "train" in task_names(text) or "sweep" in task_names(text)
+
+
+def test_defaults_are_those_of_the_pipelines_parameters() -> None:
+    values = {"config": "seed: 1\n", "engine": "katib", "workers": 0}
+    spec = next(yaml.safe_load_all(package(PIPELINES["ablation"], VOLUME, {}, defaults=values)))
+    given = {
+        name: found["defaultValue"]
+        for name, found in spec["root"]["inputDefinitions"]["parameters"].items()
+        if name in values and found["isOptional"]
+    }
+    assert given == values
+    with pytest.raises(KeyError):
+        package(PIPELINES["single"], VOLUME, {}, defaults={"engine": "katib"})
+
+
+def test_the_command_writes_packages_that_start_in_the_ui(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    options = ["--set=cluster.store=s3://bucket/prefix", "--set=cluster.step_cpu=1", "--pipelines-version=2.16"]
+    assert main(["compile", "-o", str(tmp_path / "build"), *options]) == 0
+    assert capfd.readouterr().out.split() == [str(tmp_path / "build" / f"{mode}.yaml") for mode in PIPELINES]
+    for mode in PIPELINES:
+        spec, platform = yaml.safe_load_all((tmp_path / "build" / f"{mode}.yaml").read_text())
+        inputs = spec["root"]["inputDefinitions"]["parameters"]
+        assert all("defaultValue" in found for found in inputs.values()), "Create run needs no typing"
+        assert inputs["store"]["defaultValue"] == "s3://bucket/prefix"
+        assert inputs.get("engine", {"defaultValue": "katib"})["defaultValue"] == "katib"
+        assert platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-prepare-data"]["secretAsVolume"]
 
 
 def test_an_older_pipelines_gets_what_it_takes() -> None:
