@@ -69,11 +69,12 @@ class ApiError(UserError):
         message: what was asked, and the server's words.
         code: HTTP status.
         object_missing: whether it says that this one object does not exist, rather than its kind or its namespace.
+        request: what was asked.
     """
 
-    def __init__(self, message: str, code: int, *, object_missing: bool = False) -> None:
+    def __init__(self, message: str, code: int, *, object_missing: bool = False, request: str = "") -> None:
         super().__init__(message, status=1)
-        self.code = code
+        self.code, self.request = code, request
         self.object_missing = object_missing
 
 
@@ -156,11 +157,15 @@ class Connection:
     def __init__(self, pause: Callable[[float], object], patience: Patience) -> None:
         try:
             from kubernetes import client
+            from urllib3 import disable_warnings
+            from urllib3.exceptions import InsecureRequestWarning
         except ImportError:
             raise UserError("a cluster is reached through the package kubernetes: pip install kubernetes") from None
         configuration = client.Configuration()
         configuration.retries = False  # each failure comes here
         self.namespace = _configure(configuration) or DEFAULT_NAMESPACE
+        if not configuration.verify_ssl:  # as the kubeconfig wants it: no warning at each request
+            disable_warnings(InsecureRequestWarning)
         api = client.ApiClient(configuration)
         self.custom_objects, self.core = client.CustomObjectsApi(api), client.CoreV1Api(api)
         server = f"the API server {configuration.host}"
@@ -248,7 +253,8 @@ def _refusal(request: Request, error: Any) -> ApiError:
         )
     elif error.status == 404 and not missing:
         hint = f"it has no {request.resource}: Katib is not installed, or this is another cluster"
-    return ApiError("\n".join(filter(None, (what, hint))), error.status, object_missing=missing)
+    message = "\n".join(filter(None, (what, hint)))
+    return ApiError(message, error.status, object_missing=missing, request=str(request))
 
 
 def _status(body: str | None) -> dict[str, Any]:

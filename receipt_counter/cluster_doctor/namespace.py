@@ -58,7 +58,7 @@ def _sidecar(reader: Reader, *, restricted: bool) -> Finding:
     except ApiError as error:
         if error.code != FORBIDDEN:
             raise
-        text = "unknown: this account may not see Katib's settings (ConfigMap katib-config in namespace kubeflow)"
+        text = f"unknown: you may not {error.request}; an administrator can look"
         return Finding("katib sidecar", ABSENT, text)
     text = (found or {}).get("data", {}).get("katib-config.yaml", "")
     controller = ((yaml.safe_load(text) or {}).get("init") or {}).get("controller") or {}
@@ -172,7 +172,7 @@ def _dry_run(reader: Reader, what: str, kind: str, path: str, body: Mapping[str,
     except ApiError as error:
         first, *_ = error.message.splitlines()
         if error.code == FORBIDDEN and " cannot " in first:
-            return Finding(what, ABSENT, f"unknown: this account may not try ({first})")
+            return Finding(what, ABSENT, f"unknown: you may not {error.request}, so nothing was tried")
         if error.code == 400 and "dry run" in first:
             return Finding(what, ABSENT, f"unknown: {first}")
         return Finding(what, MISSING, f"{first}; change the cluster section, or what refuses it")

@@ -89,7 +89,7 @@ def findings(name: str, check: Check) -> Iterator[Finding]:
         found = check()
     except ApiError as error:
         if error.code == FORBIDDEN:
-            yield Finding(name, ABSENT, f"unknown: {error.message.splitlines()[0]}; an administrator can look")
+            yield Finding(name, ABSENT, f"unknown: you may not {error.request}; an administrator can look")
         else:
             yield Finding(name, MISSING, error.message)
     except UserError as error:

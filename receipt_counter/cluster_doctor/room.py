@@ -12,6 +12,7 @@ from receipt_counter.config.cluster import Cluster
 from receipt_counter.doctor import ABSENT, MISSING, OK, Finding
 from receipt_counter.katib.template import GPU
 
+_CONDITIONS = "node.kubernetes.io/"  # taints of nodes that are not ready, under pressure, cordoned
 _REASONS_SHOWN = 5
 _KEEPS_AWAY = ("NoSchedule", "NoExecute")
 
@@ -31,7 +32,7 @@ def quota(reader: Reader, cluster: Cluster, parallelism: int) -> Finding:
     room: list[tuple[int, str]] = []
     for item in quotas:
         state = item.get("status", {})
-        for key, hard in state.get("hard", {}).items():
+        for key, hard in item["spec"].get("hard", {}).items():
             amount = _resource(key)
             if amount not in trial or not trial[amount]:
                 continue
@@ -75,13 +76,19 @@ def _obstacles(node: Mapping[str, Any], cluster: Cluster) -> Iterator[str]:
     tolerated = tolerations(cluster)
     for taint in node.get("spec", {}).get("taints", []):
         if taint["effect"] in _KEEPS_AWAY and not any(_tolerates(entry, taint) for entry in tolerated):
-            yield f"the taint {taint['key']}:{taint['effect']} is not in cluster.tolerations"
+            yield _taint_reason(taint)
     allocatable = node.get("status", {}).get("allocatable", {})
     wanted = {"cpu": cluster.cpu, "memory": cluster.memory, **({GPU: str(cluster.gpus)} if cluster.gpus else {})}
     for resource, amount in wanted.items():
         there = allocatable.get(resource, "0")
         if _number(there) < _number(amount):
             yield f"{resource} {there} of {amount}"
+
+
+def _taint_reason(taint: Mapping[str, str]) -> str:
+    if taint["key"].startswith(_CONDITIONS):  # Kubernetes' own: nothing to tolerate
+        return f"it is {taint['key'].removeprefix(_CONDITIONS)}"
+    return f"the taint {taint['key']}:{taint['effect']} is not in cluster.tolerations"
 
 
 def _tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
