@@ -94,15 +94,20 @@ def read_health(text: str, server: str) -> Health:
         server: where it came from, for messages.
 
     Raises:
-        UserError: it is not Pipelines that answered.
+        UserError: it is not Pipelines that answered, or its UI without it.
     """
     try:
         said = json.loads(text)
         versions = (said.get(key) for key in ("tag_name", "apiServerTagName"))
-        multi_user = bool(said.get("multi_user") or said.get("apiServerMultiUser"))
-        return Health(next((version for version in versions if version), "unknown"), multi_user)
+        health = Health(next(filter(None, versions), "unknown"), bool(said.get("multi_user")))
+        is_ready = said.get("apiServerReady", True)
     except (ValueError, AttributeError):
         raise UserError(
             f"{server} answers with a page, not as Kubeflow Pipelines' API: a login comes first ({LOGIN}), or the"
             " address lacks a part (behind Kubeflow's dashboard it ends in /pipeline)"
         ) from None
+    if not is_ready:
+        raise UserError(
+            f"{server}: its UI answers, the API server behind that does not; look at deployment/ml-pipeline"
+        )
+    return health
