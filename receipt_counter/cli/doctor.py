@@ -68,12 +68,13 @@ def _of_the_cluster(arguments: argparse.Namespace) -> list[Finding]:
 
     overrides = [*arguments.overrides, *([f"cluster.namespace={arguments.namespace}"] if arguments.namespace else [])]
     resolved = resolve(Path(arguments.config) if arguments.config else None, arguments.preset, overrides, small=PRESET)
-    return examine(
+    found = examine(
         resolved.config.cluster,
         host=arguments.host,
         service_account=arguments.service_account,
         parallelism=_parallelism(arguments, resolved.preset),
     )
+    return list(found)
 
 
 def _parallelism(arguments: argparse.Namespace, preset: str) -> int:

@@ -77,10 +77,10 @@ def _page(url: str) -> str:
         headers["Authorization"] = f"Bearer {token}"
     if cookie := os.environ.get(COOKIE):
         headers["Cookie"] = cookie
-    timeout = urllib3.Timeout(*TIMEOUT)
+    timeout, retries = urllib3.Timeout(*TIMEOUT), urllib3.Retry(total=None, connect=1, read=1, redirect=3)
     try:
         with urllib3.PoolManager(ca_certs=os.environ.get(AUTHORITY)) as pool:
-            answer = pool.request("GET", url, headers=headers, timeout=timeout, retries=urllib3.Retry(1, redirect=3))
+            answer = pool.request("GET", url, headers=headers, timeout=timeout, retries=retries)
     except urllib3.exceptions.HTTPError as error:
         cause = getattr(error, "reason", None) or error
         raise UserError(f"{url} does not answer: {cause}; is --host right, and a port-forward alive?") from None

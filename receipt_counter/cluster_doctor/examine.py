@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from receipt_counter.cluster.connection import Connection, Patience
 from receipt_counter.cluster.pipelines import Health
@@ -17,7 +18,7 @@ _PATIENCE = Patience(pause=0.5, longest=5.0, tries=3, first_tries=2)
 
 def examine(
     cluster: Cluster, *, host: str | None = None, service_account: str | None = None, parallelism: int = 1
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """Look at everything a pipeline and its studies need.
 
     Args:
@@ -26,14 +27,16 @@ def examine(
         service_account: of pipelines' steps; None: Pipelines' default.
         parallelism: trials that the studies run at a time.
 
-    Returns:
+    Yields:
         One finding for each thing looked for; a single one if there is no API server.
     """
     try:
         reader = Reader(Connection(time.sleep, _PATIENCE), cluster.namespace)
-        found = [components.api_server(reader)]
+        finding = components.api_server(reader)
     except UserError as error:
-        return [Finding("api server", MISSING, error.message)]
+        yield Finding("api server", MISSING, error.message)
+        return
+    yield finding
     health: Health | None = None
 
     def pipelines() -> Finding:
@@ -50,9 +53,11 @@ def examine(
         "priority": lambda: namespace.priority(reader, cluster),
         "namespace": lambda: namespace.namespace(reader),
     }
-    found += [finding for name, check in everywhere.items() for finding in findings(name, check)]
-    if (found[-1].name, found[-1].state) == ("namespace", MISSING):
-        return found  # nothing can be in it
+    for name, check in everywhere.items():
+        for finding in findings(name, check):
+            yield finding
+            if (finding.name, finding.state) == ("namespace", MISSING):
+                return  # nothing can be in it
     inside: dict[str, Check] = {
         "queue": lambda: components.queue(reader, cluster),
         "your rights": lambda: rights.own(reader, cluster),
@@ -64,4 +69,5 @@ def examine(
         "images": lambda: namespace.images(reader, cluster),
         "trial": lambda: namespace.trial(reader, cluster),
     }
-    return found + [finding for name, check in inside.items() for finding in findings(name, check)]
+    for name, check in inside.items():
+        yield from findings(name, check)

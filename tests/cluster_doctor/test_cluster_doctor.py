@@ -65,7 +65,7 @@ def asked(**settings: Any) -> Cluster:
 
 
 def test_a_cluster_that_has_everything(server: ClusterServer) -> None:
-    found = examine(asked(queue=None), parallelism=4)
+    found = list(examine(asked(queue=None), parallelism=4))
     assert [finding.name for finding in found] == NAMES
     assert [finding for finding in found if finding.state != OK] == []
     detail = {finding.name: finding.detail for finding in found}
@@ -113,7 +113,7 @@ def test_a_server_that_does_not_answer_is_the_only_finding(server: ClusterServer
 
 def test_a_server_that_fails_later_leaves_the_other_findings(server: ClusterServer) -> None:
     server.faults.extend([None, None, 500, 500, 500])
-    found = examine(asked(queue=None))
+    found = list(examine(asked(queue=None)))
     assert [finding.name for finding in found] == NAMES
     (bad,) = [finding for finding in found if finding.state != OK]
     assert (bad.name, bad.state) == ("katib", MISSING)
@@ -142,7 +142,7 @@ def test_credentials_go_to_pipelines_and_into_no_finding(
     monkeypatch.setenv("RECEIPT_COUNTER_KFP_TOKEN", "secret-token")
     monkeypatch.setenv("RECEIPT_COUNTER_KFP_COOKIE", "session=secret-cookie")
     with PipelinesServer() as pipelines:
-        found = examine(asked(), host=pipelines.url)
+        found = list(examine(asked(), host=pipelines.url))
         assert pipelines.headers["Authorization"] == "Bearer secret-token"
         assert pipelines.headers["Cookie"] == "session=secret-cookie"
     assert "secret-" not in str(found)
