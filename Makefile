@@ -55,7 +55,7 @@ types: install ## Check types strictly.
 	$(BIN)/mypy
 
 pipelines: install ## Compile the pipelines for Kubeflow into build/pipelines.
-	$(BIN)/python -m pipelines build/pipelines
+	$(BIN)/receipt-counter compile -o build/pipelines
 
 manifests: install ## Write the Katib Experiments of the two studies into manifests/katib.
 	$(BIN)/python -m receipt_counter.study.manifests manifests/katib

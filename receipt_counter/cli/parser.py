@@ -78,13 +78,18 @@ def add_command(
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that decide a config."""
     group = parser.add_argument_group("config", "later ones win: defaults < preset < --config < --set, --seed, --data")
+    add_settings_options(group)
+    group.add_argument("--seed", type=int, metavar="N", help="same as --set seed=N")
+    group.add_argument("--data", metavar="DIR", help="your own dataset, made by `data import` or `data render`")
+
+
+def add_settings_options(group: Any) -> None:
+    """Add the options that decide a config whatever is trained."""
     group.add_argument("--config", metavar="FILE", help="YAML file with the keys you change")
     group.add_argument("--preset", default="auto", metavar="NAME", help="laptop, study, full, or auto (default)")
     group.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override any key; repeatable"
     )
-    group.add_argument("--seed", type=int, metavar="N", help="same as --set seed=N")
-    group.add_argument("--data", metavar="DIR", help="your own dataset, made by `data import` or `data render`")
 
 
 def add_store_option(parser: argparse.ArgumentParser) -> None:

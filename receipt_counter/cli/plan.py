@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from receipt_counter.cli.config import resolve_config
 from receipt_counter.cli.parser import Subparsers, add_command, add_config_options, add_store_option
@@ -39,7 +39,7 @@ def add_commands(commands: Subparsers) -> None:
     add_config_options(parser)
 
 
-def add_study_options(parser: argparse.ArgumentParser) -> None:
+def add_study_options(parser: Any) -> None:
     """Add the options that name the study files."""
     for kind in STUDIES:
         default = Path("config") / f"{kind}_config.yaml"
@@ -67,20 +67,21 @@ def plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def make_plan(arguments: argparse.Namespace, mode: str, resolved: Resolved) -> Plan:
+def make_plan(arguments: argparse.Namespace, mode: str, resolved: Resolved, *, on_cluster: bool = False) -> Plan:
     """The plan of the study that the options of `add_study_options` name.
 
     Args:
         arguments: with those options, and the store's.
         mode: one of STUDIES.
         resolved: the config that every variant changes.
+        on_cluster: whether the user's own dataset, if there is one, is out of reach from here.
     """
     from receipt_counter.data.dataset import Dataset
     from receipt_counter.storage.store import open_store
     from receipt_counter.study.plan import plan_ablation, plan_search
 
     path = resolved.config.data.path
-    images = len(Dataset.open(Path(path)).examples("train")) if path else None
+    images = len(Dataset.open(Path(path)).examples("train")) if path and not on_cluster else None
     file = getattr(arguments, f"{mode}_config")
     make = plan_search if mode == "hyperparameter" else plan_ablation
     return make(file, resolved, open_store(arguments.store), images)

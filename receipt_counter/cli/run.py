@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from receipt_counter.cli.config import resolve_config
+from receipt_counter.cli.kubeflow import add_kubeflow_options, refuse_kubeflow_options
 from receipt_counter.cli.parser import Subparsers, add_command, add_config_options, add_store_option, add_workers_option
 from receipt_counter.cli.plan import SMALL_PRESET, STUDIES, add_study_options
 from receipt_counter.errors import UserError, suggestion
 
 if TYPE_CHECKING:
     from receipt_counter.config.loading import Resolved
-    from receipt_counter.storage.store import Store
 
 MODES = ("single", *STUDIES, "all")
-BACKENDS = ("local", "docker")
-LATER_BACKENDS = ("kubeflow",)
+BACKENDS = ("local", "docker", "kubeflow")
 # the pipelines' parameters that hold each study's Experiment
-_EXPERIMENTS = {
+EXPERIMENTS = {
     "single": {},
     "hyperparameter": {"experiment": "hyperparameter"},
     "ablation": {"experiment": "ablation"},
@@ -41,16 +40,18 @@ def add_commands(commands: Subparsers) -> None:
             "receipt-counter run --mode single --preset laptop --set training.learning_rate=1e-3 --seed 7",
             "receipt-counter run --mode single --data my-receipts --experiment-name real",
             "receipt-counter run --mode all --preset study",
+            "receipt-counter run --mode ablation --backend kubeflow --host https://kubeflow.example/pipeline",
         ],
     )
     modes = "single: one experiment (default); hyperparameter: a search; ablation: which parts matter; all: these three"
     parser.add_argument("--mode", default="single", metavar="MODE", help=modes)
-    backends = "local: on this machine (default); docker: on this machine, each step in the image as on a cluster"
+    backends = "local: on this machine (default); docker: here, each step in its image; kubeflow: on a cluster"
     parser.add_argument("--backend", default="local", metavar="NAME", help=backends)
     parser.add_argument("--experiment-name", metavar="NAME", help="recorded with the run (default: the preset's name)")
     parser.add_argument(
         "--model-name", metavar="NAME", help="what a search's winner is promoted as (default: receipt-counter)"
     )
+    add_kubeflow_options(parser)
     add_workers_option(parser)
     add_study_options(parser)
     add_store_option(parser)
@@ -59,11 +60,18 @@ def add_commands(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the pipeline and sum up what it found."""
-    _require_backend(arguments.backend)
+    if arguments.backend not in BACKENDS:
+        raise UserError(f"--backend {arguments.backend}: no such choice; {suggestion(arguments.backend, BACKENDS)}")
     if arguments.mode not in MODES:
         raise UserError(f"--mode {arguments.mode}: no such choice; {suggestion(arguments.mode, MODES)}")
     if importlib.util.find_spec("kfp") is None:
         raise UserError("kfp is not installed; install this project with its extra `local`: pip install '.[local]'")
+    if arguments.backend == "kubeflow":
+        from receipt_counter.cli.kubeflow import run_on_kubeflow
+
+        return run_on_kubeflow(arguments)
+    refuse_kubeflow_options(arguments)
+    from receipt_counter.data.dataset import Dataset
     from receipt_counter.progress import terminal_sink
     from receipt_counter.storage.store import open_store
 
@@ -71,7 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
     resolved = resolve_config(arguments, "laptop" if arguments.mode == "single" else SMALL_PRESET)
     for note in resolved.notes:
         print(note, flush=True)
-    parameters = _parameters(arguments, resolved, store)
+    data = resolved.config.data.path
+    fingerprint = Dataset.open(Path(data)).fingerprint if data else ""
+    parameters = pipeline_parameters(arguments, resolved, str(store.root), fingerprint)
     from receipt_counter.cli.local_pipeline import run_pipeline
     from receipt_counter.cli.summary import print_summary
 
@@ -85,28 +95,33 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _require_backend(backend: str) -> None:
-    if backend in LATER_BACKENDS:
-        raise UserError(
-            f"--backend {backend}: comes with cluster support and is not there yet; use --backend {BACKENDS[0]}"
-        )
-    if backend not in BACKENDS:
-        raise UserError(f"--backend {backend}: no such choice; {suggestion(backend, (*BACKENDS, *LATER_BACKENDS))}")
+def pipeline_parameters(
+    arguments: argparse.Namespace,
+    resolved: Resolved,
+    store: str,
+    data_fingerprint: str,
+    *,
+    on_cluster: bool = False,
+) -> dict[str, Any]:
+    """A pipeline's parameters; says what the studies will try and cost.
 
-
-def _parameters(arguments: argparse.Namespace, resolved: Resolved, store: Store) -> dict[str, Any]:
-    """The pipeline's parameters; says what the studies will try and cost."""
+    Args:
+        arguments: with the options of `run`.
+        resolved: the config.
+        store: where runs live, as the steps see it.
+        data_fingerprint: of the user's own dataset, or empty.
+        on_cluster: whether the steps run on one.
+    """
     from receipt_counter.config.loading import to_yaml
-    from receipt_counter.data.dataset import Dataset
     from receipt_counter.storage.registry import DEFAULT_MODEL
     from receipt_counter.storage.versions import code_version
 
-    mode, data = arguments.mode, resolved.config.data.path
+    mode = arguments.mode
     parameters: dict[str, Any] = {
         "config": to_yaml(resolved.config),
-        "store": str(store.root),
+        "store": store,
         "code_version": code_version(),
-        "data_fingerprint": Dataset.open(Path(data)).fingerprint if data else "",
+        "data_fingerprint": data_fingerprint,
     }
     if mode in ("single", "all"):
         parameters["experiment_name"] = arguments.experiment_name or resolved.preset
@@ -114,16 +129,17 @@ def _parameters(arguments: argparse.Namespace, resolved: Resolved, store: Store)
         parameters["model_name"] = arguments.model_name or DEFAULT_MODEL
     if mode != "single":
         parameters["workers"] = arguments.workers or 0
-    experiments = {name: _experiment(arguments, kind, resolved) for name, kind in _EXPERIMENTS[mode].items()}
+        parameters["engine"] = "katib" if on_cluster else "local"
+    experiments = {name: _experiment(arguments, kind, resolved, on_cluster) for name, kind in EXPERIMENTS[mode].items()}
     return {**parameters, **experiments}
 
 
-def _experiment(arguments: argparse.Namespace, kind: str, resolved: Resolved) -> str:
+def _experiment(arguments: argparse.Namespace, kind: str, resolved: Resolved, on_cluster: bool) -> str:
     """A study's Experiment, as YAML."""
     from receipt_counter.cli.plan import make_plan, plan_cost, plan_title, refuse_over_budget
     from receipt_counter.katib.experiment import document_text
 
-    planned = make_plan(arguments, kind, resolved)
+    planned = make_plan(arguments, kind, resolved, on_cluster=on_cluster)
     print(f"{kind}: {plan_title(planned)}; {plan_cost(planned)}", flush=True)
     for note in planned.notes:
         print(f"  note: {note}", flush=True)

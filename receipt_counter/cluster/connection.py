@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ class Request:
     Args:
         verb: as a Role names it: get, list, create, patch, delete.
         resource: as a Role and kubectl name it: "experiments.kubeflow.org".
-        namespace: where.
+        namespace: where; empty for what is in no namespace.
         name: of the object, if one is meant.
     """
 
@@ -38,7 +38,8 @@ class Request:
     name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verb} {' '.join(filter(None, (self.resource, self.name)))} in namespace {self.namespace}"
+        where = f" in namespace {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {' '.join(filter(None, (self.resource, self.name)))}{where}"
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ class ApiError(UserError):
         message: what was asked, and the server's words.
         code: HTTP status.
         object_missing: whether it says that this one object does not exist, rather than its kind or its namespace.
+        request: what was asked.
     """
 
-    def __init__(self, message: str, code: int, *, object_missing: bool = False) -> None:
+    def __init__(self, message: str, code: int, *, object_missing: bool = False, request: str = "") -> None:
         super().__init__(message, status=1)
-        self.code = code
+        self.code, self.request = code, request
         self.object_missing = object_missing
 
 
@@ -157,14 +159,19 @@ class Connection:
     def __init__(self, pause: Callable[[float], object], patience: Patience) -> None:
         try:
             from kubernetes import client
+            from urllib3 import disable_warnings
+            from urllib3.exceptions import InsecureRequestWarning
         except ImportError:
             raise UserError("a cluster is reached through the package kubernetes: pip install kubernetes") from None
         configuration = client.Configuration()
         configuration.retries = False  # each failure comes here
         self.namespace = _configure(configuration) or DEFAULT_NAMESPACE
+        if not configuration.verify_ssl:  # as the kubeconfig wants it: no warning at each request
+            disable_warnings(InsecureRequestWarning)
         api = client.ApiClient(configuration)
         self.custom_objects, self.core = client.CustomObjectsApi(api), client.CoreV1Api(api)
         server = f"the API server {configuration.host}"
+        self._api = api
         self._sender = Sender(server, client.ApiException, _refusal, pause, patience)
 
     def send(self, request: Request, call: Callable[[], _Answer], tries: int | None = None) -> _Answer:
@@ -180,6 +187,37 @@ class Connection:
             UserError: the server fails, or cannot be reached, for too long.
         """
         return self._sender.send(request, call, tries)
+
+    def ask(
+        self, request: Request, method: str, path: str, body: Any = None, **query: str
+    ) -> tuple[Any, Mapping[str, str]]:
+        """Send a request for a path, where no client of its own is worth it; arguments and errors as for `send`.
+
+        Args:
+            request: what it is, for messages.
+            method: GET, or POST with a body.
+            path: below the server's address.
+            body: the object to send, as JSON has it.
+            query: parameters.
+
+        Returns:
+            The answer as JSON has it, and its headers.
+        """
+
+        def call() -> tuple[Any, Mapping[str, str]]:
+            answer, _, headers = self._api.call_api(
+                path,
+                method,
+                query_params=list(query.items()),
+                header_params={"Accept": "application/json", "Content-Type": "application/json"},
+                body=body,
+                response_type="object",
+                auth_settings=["BearerToken"],
+                _request_timeout=TIMEOUT,
+            )
+            return answer, headers
+
+        return self.send(request, call)
 
 
 def _configure(configuration: Any) -> str | None:
@@ -218,7 +256,8 @@ def _refusal(request: Request, error: Any) -> ApiError:
         )
     elif error.status == 404 and not missing:
         hint = f"it has no {request.resource}: Katib is not installed, or this is another cluster"
-    return ApiError("\n".join(filter(None, (what, hint))), error.status, object_missing=missing)
+    message = "\n".join(filter(None, (what, hint)))
+    return ApiError(message, error.status, object_missing=missing, request=str(request))
 
 
 def _status(body: str | bytes | None) -> dict[str, Any]:

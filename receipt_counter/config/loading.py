@@ -77,7 +77,7 @@ def resolve(
         overrides: "KEY=VALUE" texts, later ones win.
         seed: same as overriding `seed`.
         data: same as overriding `data.path` (made absolute).
-        small: the preset that "auto" takes without a GPU or the weights.
+        small: the preset that "auto" takes without a GPU or the weights; "full" where neither matters.
 
     Returns:
         The resolved config.
@@ -158,6 +158,8 @@ def _choose_preset(preset: str, named: Setting | None, small: str) -> tuple[str,
         raise UserError(f"--preset {preset}: no such preset; {suggestion(preset, [*names, 'auto'])}")
     if named is not None and named.value != "auto":
         return str(named.value), f"named at {named.place}"
+    if small == "full":
+        return small, "it runs on a cluster"  # what this machine has does not matter
     checkpoint = next(str(s.value) for s in read_yaml(PRESETS_DIRECTORY / "full.yaml") if s.name == "model.checkpoint")
     if find_weights(checkpoint) is None:
         return small, f"the weights of {checkpoint} are not on this machine"

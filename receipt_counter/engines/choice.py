@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from receipt_counter.engines.base import Engine
-from receipt_counter.engines.view import View
 from receipt_counter.errors import UserError, suggestion
+
+if TYPE_CHECKING:  # they load Katib's models, and the command line only wants the names
+    from collections.abc import Callable
+
+    from receipt_counter.engines.base import Engine
+    from receipt_counter.engines.view import View
 
 LOCAL, KATIB = "local", "katib"
 ENGINES = (LOCAL, KATIB)

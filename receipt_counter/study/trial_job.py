@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from receipt_counter.cluster.pods import GROUP, NO_MESH, QUEUE_LABEL, labels, node_selector, tolerations
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.katib.template import GPU
 
 MOUNT = "/etc/receipt-counter"
 CONFIG_FILE = "config.yaml"
 CONTAINER = "trial"
-LABELS = {
-    "app.kubernetes.io/name": "receipt-counter",
-    "app.kubernetes.io/component": "trial",
-    "app.kubernetes.io/part-of": "receipt-counter",
-}
-GPU_PRODUCT = "nvidia.com/gpu.product"  # label of GPU nodes, by NVIDIA's feature discovery
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-_NO_MESH = {"sidecar.istio.io/inject": "false"}  # Istio's proxy never exits, so the Job would never end
-_GROUP = 1000  # that the store's volume belongs to, whoever the image's user is
 
 
 def trial_job(
-    cluster: Cluster, study: str, config_map: str, arguments: Sequence[str], labels: Mapping[str, str]
+    cluster: Cluster, study: str, config_map: str, arguments: Sequence[str], marks: Mapping[str, str]
 ) -> dict[str, Any]:
     """The Job that Katib makes of each trial.
 
@@ -32,24 +24,24 @@ def trial_job(
         study: name of the study, recorded with its runs.
         config_map: name of the ConfigMap that holds the study's files.
         arguments: of `receipt_counter.study.trial`, beside the config and that name.
-        labels: by which the Job and its pods are found: of what study they are, and which of its trials.
+        marks: labels by which the Job and its pods are found: of what study they are, and which of its trials.
 
     Returns:
         The manifest. A pod that its node evicts or a more important one preempts is made anew and does not count as a
         failed attempt: its runs continue from their checkpoints.
     """
-    labels = {**LABELS, **labels}
+    marked = {**labels("trial"), **marks}
     queue = {QUEUE_LABEL: cluster.queue} if cluster.queue else {}
     disrupted = [{"type": "DisruptionTarget", "status": "True"}]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"labels": {**labels, **queue}},
+        "metadata": {"labels": {**marked, **queue}},
         "spec": {
             "backoffLimit": cluster.retries,
             "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": disrupted}]},
             "template": {
-                "metadata": {"labels": {**labels, **_NO_MESH}},
+                "metadata": {"labels": {**marked, **NO_MESH}},
                 "spec": _pod(cluster, config_map, _container(cluster, ["--experiment-name", study, *arguments])),
             },
         },
@@ -63,7 +55,7 @@ def _pod(cluster: Cluster, config_map: str, container: dict[str, Any]) -> dict[s
         "automountServiceAccountToken": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "fsGroup": _GROUP,
+            "fsGroup": GROUP,
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -78,25 +70,11 @@ def _pod(cluster: Cluster, config_map: str, container: dict[str, Any]) -> dict[s
         pod["volumes"].append({"name": "store", "persistentVolumeClaim": {"claimName": cluster.volume}})
     if cluster.priority_class:
         pod["priorityClassName"] = cluster.priority_class
-    tolerated = [_toleration(taint) for taint in cluster.tolerations]
-    if cluster.gpus:
-        tolerated.insert(0, {"key": GPU, "operator": "Exists", "effect": "NoSchedule"})
-    if tolerated:
+    if tolerated := tolerations(cluster):
         pod["tolerations"] = tolerated
-    selected = dict(label.split("=", 1) for label in cluster.node_selector)
-    if cluster.gpu_type:
-        selected[GPU_PRODUCT] = cluster.gpu_type
-    if selected:
+    if selected := node_selector(cluster):
         pod["nodeSelector"] = selected
     return pod
-
-
-def _toleration(taint: str) -> dict[str, str]:
-    """The toleration of a taint that is written as kubectl writes it: KEY[=VALUE]:EFFECT."""
-    head, _, effect = taint.rpartition(":")
-    name, equals, value = head.partition("=")
-    found = {"key": name, "operator": "Equal" if equals else "Exists", "effect": effect}
-    return {**found, "value": value} if equals else found
 
 
 def _container(cluster: Cluster, arguments: Sequence[str]) -> dict[str, Any]:

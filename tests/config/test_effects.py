@@ -21,6 +21,9 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from pipelines.__main__ import PIPELINES
+from pipelines.kubeflow.platform import package
+from pipelines.kubeflow.submission import Request, Submission
 from receipt_counter.config.loading import resolve, to_yaml
 from receipt_counter.config.schema import Config, Gates
 from receipt_counter.config.validation import DECLARATIONS
@@ -37,6 +40,7 @@ from receipt_counter.training.batches import TrainingBatches
 from receipt_counter.training.checkpoints import CheckpointStore
 from receipt_counter.training.train import train
 from tests.model.layouts import pretrained, write_native
+from tests.pipeline.pipelines_server import PipelinesServer, show
 from tests.support import SMALL, write_squares
 
 SGD = ("training.optimizer.name=sgd", "training.learning_rate=0.05")
@@ -218,6 +222,19 @@ def trial(config: Config, directory: Path) -> str:
     return json.dumps(trial_job(config.cluster, "study", "files", [], {}))
 
 
+def steps(config: Config, directory: Path) -> str:
+    return package(PIPELINES["single"], config.cluster, {})
+
+
+def asked_namespace(config: Config, directory: Path) -> str:
+    with PipelinesServer() as server:
+        server.on_look = lambda run: show(run, "SUCCEEDED")
+        values = {"config": to_yaml(config), "code_version": "1", "store": "/s", "experiment_name": "e"}
+        request = Request("single", "name", "mine", values["config"], values, {}, host=server.url)
+        Submission(request, Progress(Silent())).run()
+        return str(server.experiments[0].namespace)
+
+
 def parameters(config: Config, directory: Path) -> int:
     return sum(p.numel() for p in build_model(config, ["How many receipts do you see?"])[0].parameters())
 
@@ -311,12 +328,15 @@ EFFECTS = {
         for field in dataclasses.fields(Gates)
         for bound, other in (("target", "minimum"), ("minimum", "target"))
     },
+    "cluster.namespace": Effect("other", asked_namespace),
     "cluster.image": Effect("other:1", trial),
     "cluster.training_image": Effect("other:1", trial),
     "cluster.gpus": Effect("2", trial),
     "cluster.gpu_type": Effect("NVIDIA-H200", trial),
     "cluster.cpu": Effect("3", trial),
     "cluster.memory": Effect("3Gi", trial),
+    "cluster.step_cpu": Effect("3", steps),
+    "cluster.step_memory": Effect("3Gi", steps),
     "cluster.node_selector": Effect("[pool=big]", trial),
     "cluster.tolerations": Effect("['spot=true:NoSchedule']", trial),
     "cluster.retries": Effect("2", trial),

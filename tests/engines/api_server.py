@@ -55,6 +55,7 @@ class ApiServer:
         is_down: whether it does not answer.
         has_katib: whether Katib's resources exist.
         port: where it listens.
+        headers: sent with every answer.
     """
 
     def __init__(self) -> None:
@@ -64,6 +65,7 @@ class ApiServer:
         self.logs: dict[tuple[str, str], str] = {}
         self.requests: list[str] = []
         self.has_katib = True
+        self.headers: dict[str, str] = {}
         self._lock = threading.Lock()
         self._uid = 0
         self.port = 0
@@ -266,7 +268,7 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
                 code, answer = server.answer(self.command, self.path, self.headers.get("Content-Type", ""), body)
                 self.close_connection = fault is not None
                 if fault != LOSE:
-                    self._send(code, answer, {}, is_cut=fault == CUT)
+                    self._send(code, answer, server.headers, is_cut=fault == CUT)
                 return
             code, reason, message, headers = (
                 (*fault, {})[:4] if isinstance(fault, tuple) else (fault, "", "a fault", {})

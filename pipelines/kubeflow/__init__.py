@@ -1,0 +1,1 @@
+"""The pipelines on Kubeflow: compiled for a cluster, uploaded, started and followed."""
