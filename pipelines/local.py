@@ -14,7 +14,7 @@ from typing import Any
 
 from receipt_counter.processes import die_with_parent
 from receipt_counter.storage.files import write_json
-from receipt_counter.storage.store import Store
+from receipt_counter.storage.store import Store, open_store
 
 
 def run(store: Store, pipeline: str, arguments: dict[str, Any]) -> dict[str, str]:
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
     # would be inherited by the step; a handler that does nothing is not.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
-    store = Store(Path(request["arguments"]["store"]))
+    store = open_store(request["arguments"]["store"])
     write_json(Path(result_file), run(store, request["pipeline"], request["arguments"]))
 
 

@@ -16,8 +16,11 @@ from receipt_counter.evaluation.gates import markdown_gates
 from receipt_counter.processes import die_with_parent
 from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.files import read_json
+from receipt_counter.storage.ownership import edited
+from receipt_counter.storage.pusher import push
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store
+from receipt_counter.storage.sync import locate, pull, uri
 
 if TYPE_CHECKING:  # the steps that need them import them: each costs seconds
     from receipt_counter.config.schema import Config
@@ -56,7 +59,7 @@ def prepare_data(config: Config, store: Store, progress: Progress) -> Dataset:
     """The dataset a config asks for: the user's own, checked, or one rendered into the store.
 
     Args:
-        config: `data.path` names the user's own.
+        config: `data.path` names the user's own, by its directory or URL.
         store: keeps rendered datasets, one for each way to render them.
         progress: shows how far it is.
 
@@ -69,19 +72,22 @@ def prepare_data(config: Config, store: Store, progress: Progress) -> Dataset:
     if config.data.path is not None:
         from receipt_counter.data.check import check_dataset
 
-        path = Path(config.data.path)
+        path = locate(config.data.path)
         dataset = Dataset.open(path)
         problems = check_dataset(path)
         if problems:
             shown = "\n".join(f"  {problem}" for problem in problems[:PROBLEMS_SHOWN])
             raise UserError(
-                f"{path}: this dataset has {len(problems)} problem{'s' * (len(problems) > 1)}; "
-                f"`receipt-counter data check {path}` lists all of them:\n{shown}"
+                f"{uri(path)}: this dataset has {len(problems)} problem{'s' * (len(problems) > 1)}; "
+                f"`receipt-counter data check {uri(path)}` lists all of them:\n{shown}"
             )
         return dataset
     what = json.dumps(specification(config), sort_keys=True)
     path = store.datasets / f"rendered-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
-    return render_dataset(config, path, progress=progress.callback("render images"))
+    pull(path)
+    dataset = render_dataset(config, path, progress=progress.callback("render images"))
+    push(path)
+    return dataset
 
 
 def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict[str, float]:
@@ -107,8 +113,10 @@ def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict
         progress.callback(f"evaluate {split}"),
     )
     metrics = {name: figure["value"] for name, figure in report["metrics"].items() if figure["value"] is not None}
-    # A baseline that a study shares with an experiment keeps the experiment's figures at the top.
-    run.add_metrics(split, metrics, headline=split == "test" or "metrics" not in run.record)
+    push(run.evaluation(split))
+    with edited(run):
+        # A baseline that a study shares with an experiment keeps the experiment's figures at the top.
+        run.add_metrics(split, metrics, headline=split == "test" or "metrics" not in run.record)
     return metrics
 
 
@@ -126,6 +134,7 @@ def visualize(run: Run, progress: Progress) -> Path:
 
     progress.start("draw report", 1)
     page = write_run_report(run.directory)
+    push(page)
     progress.finish()
     return page
 

@@ -84,12 +84,14 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override any key; repeatable"
     )
     group.add_argument("--seed", type=int, metavar="N", help="same as --set seed=N")
-    group.add_argument("--data", metavar="DIR", help="your own dataset, made by `data import` or `data render`")
+    group.add_argument("--data", metavar="DIR", help="your own dataset (or its s3:// URL), made by `data import`")
 
 
 def add_store_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that says where runs live."""
-    parser.add_argument("--store", metavar="DIR", help="where runs live (default: ./experiments)")
+    parser.add_argument(
+        "--store", metavar="DIR", help="where runs live: a directory or s3://bucket/prefix (default: ./experiments)"
+    )
 
 
 def add_workers_option(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from receipt_counter.cli.config import resolve_config
@@ -93,14 +92,15 @@ def _parameters(arguments: argparse.Namespace, resolved: Resolved, store: Store)
     from receipt_counter.config.loading import to_yaml
     from receipt_counter.data.dataset import Dataset
     from receipt_counter.storage.registry import DEFAULT_MODEL
+    from receipt_counter.storage.sync import locate
     from receipt_counter.storage.versions import code_version
 
     mode, data = arguments.mode, resolved.config.data.path
     parameters: dict[str, Any] = {
         "config": to_yaml(resolved.config),
-        "store": str(store.root),
+        "store": store.location,
         "code_version": code_version(),
-        "data_fingerprint": Dataset.open(Path(data)).fingerprint if data else "",
+        "data_fingerprint": Dataset.open(locate(data)).fingerprint if data else "",
     }
     if mode in ("single", "all"):
         parameters["experiment_name"] = arguments.experiment_name or resolved.preset

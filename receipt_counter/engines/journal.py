@@ -17,7 +17,8 @@ import contextlib
 import csv
 import dataclasses
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from receipt_counter.engines.base import TrialResult, name_of
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, write_document
 from receipt_counter.storage.files import exclusive, read_json, write_atomic, write_json
+from receipt_counter.storage.keeper import kept
+from receipt_counter.storage.record import Record
+from receipt_counter.storage.sync import mirror_of
 
 _NOT_IN_ID = {"max_trial_count": None, "max_failed_trial_count": None, "resume_policy": None}
 
@@ -55,13 +59,25 @@ class Journal:
         self._parameters = tuple(parameters)
         self._strategies = dict(strategies)
 
-    def lock(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
         """Hold the study for this process; the lock goes with the process, however it ends.
+
+        In a store of objects what other machines did of it is here then, and what is done here is sent as it comes.
 
         Raises:
             UserError: another process is working on the study.
         """
-        return exclusive(self.directory, "study")
+        with exclusive(self.directory, "study"):
+            if mirror_of(self.directory) is None:
+                yield
+                return
+            owner = Record(self.directory, "owner.json")
+            with kept(owner, lambda text: print(text, file=sys.stderr)):
+                try:
+                    yield
+                finally:
+                    owner.update(status="ended")
 
     def trial_directory(self, name: str) -> Path:
         """Where a trial's files go."""
