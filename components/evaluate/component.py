@@ -38,7 +38,7 @@ def evaluate(
     from receipt_counter.storage.sync import locate, uri
 
     with steps.step("evaluate") as progress:
-        judged = Run.open(locate(run.uri, "model"))
+        judged = Run.open(locate(run.uri, "model", "evaluation"))
         figures = steps.evaluate(judged, Dataset.open(locate(dataset.uri)), split, progress)
         evaluation.uri = uri(judged.evaluation(split))
         evaluation.metadata.update(split=split, code_version=code_version)

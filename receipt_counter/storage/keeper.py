@@ -134,7 +134,7 @@ class Keeper:
         if self._checkpoints.is_dir():
             self._pusher.push_events()
         else:
-            self._pusher.push()
+            self._pusher.push(logs=False)
 
     def _send_checkpoints(self, pusher: Pusher) -> None:
         """The newest checkpoints, after the events before them; then LATEST; then those that are gone here go there."""

@@ -14,6 +14,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
+from xml.etree.ElementTree import ParseError
 
 from minio import Minio
 from minio.deleteobjects import DeleteObject
@@ -246,7 +247,9 @@ class Bucket:
                 return self._explained(doing, name, attempt)
             except StoreError as error:
                 rotating = isinstance(error, _RefusedError) and may_be_rotating
-                pause = next(pauses, None) if error.is_temporary or rotating else None
+                # what a write finds absent is an upload of its own whose parts got lost
+                begin_anew = doing == "write" and isinstance(error, _AbsentError)
+                pause = next(pauses, None) if error.is_temporary or rotating or begin_anew else None
                 if pause is None:
                     raise
                 may_be_rotating = may_be_rotating and not rotating
@@ -255,7 +258,7 @@ class Bucket:
     def _explained(self, doing: str, name: str, attempt: Callable[[], T]) -> T:
         try:
             return attempt()
-        except (MinioException, HTTPError, ValueError) as error:
+        except (MinioException, HTTPError, ParseError, ValueError) as error:
             explained = self._explain(f"cannot {doing} {self._shown(name)}", error)
         # raised out here, so that nothing of the request, signature included, hangs on to it
         raise explained
@@ -282,6 +285,8 @@ class Bucket:
                 "check AWS_ENDPOINT_URL and the network",
                 is_temporary=True,
             )
+        if isinstance(error, (ParseError, UnicodeDecodeError)):
+            return StoreError(f"{what}: {self.server.endpoint} answers with broken text", is_temporary=True)
         return StoreError(f"{what}: {self._harmless(str(error))}")
 
     def _explain_code(self, what: str, code: str, message: str) -> StoreError:

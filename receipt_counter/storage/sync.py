@@ -72,12 +72,15 @@ class Mirror:
         """What other machines call a path."""
         return f"{self.bucket.url}/{self.name(path)}".rstrip("/")
 
-    def pull(self, path: Path, wanted: Wanted = lambda name: True) -> None:
+    def pull(self, path: Path, wanted: Wanted = lambda name: True) -> set[str]:
         """Fetch what is missing or has changed below a path; what was fetched before is not fetched again.
 
         Args:
             path: a directory of the mirror; where the store has none it is left as it is.
             wanted: says of a name relative to the path whether it is needed.
+
+        Returns:
+            Names, relative to the root, of the event files and other loose files that the store has of it.
 
         Raises:
             StoreError: the store does not answer.
@@ -110,6 +113,7 @@ class Mirror:
         for file, sizes in sorted(events.items()):
             self._pull_events(file, sizes)
         self._pull_plain(plain)
+        return {*events, *plain}
 
     def pull_sealed(self, path: Path, seal: str = MANIFEST) -> bool:
         """Fetch a directory that appears whole, checked, or not at all.

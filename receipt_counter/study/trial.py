@@ -103,7 +103,7 @@ def _run(
     run = Run.open(directory)
     if not (run.evaluation(arguments.split) / "metrics.json").exists():
         pull(directory, "model")
-        evaluate(run, dataset, arguments.split, progress)
+    evaluate(run, dataset, arguments.split, progress)
     figures: Mapping[str, float] = run.record["splits"][arguments.split]
     return figures
 
