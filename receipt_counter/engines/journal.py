@@ -27,6 +27,7 @@ from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, write_document
 from receipt_counter.storage.files import exclusive, read_json, write_atomic, write_json
 from receipt_counter.storage.keeper import kept
+from receipt_counter.storage.ownership import claim
 from receipt_counter.storage.record import Record
 from receipt_counter.storage.sync import mirror_of
 
@@ -73,7 +74,7 @@ class Journal:
                 yield
                 return
             owner = Record(self.directory, "owner.json")
-            with kept(owner, lambda text: print(text, file=sys.stderr)):
+            with kept(owner, claim(owner, _say), _say):
                 try:
                     yield
                 finally:
@@ -147,3 +148,7 @@ class Journal:
             for name, strategy in self._strategies.items()
         ]
         return [trial.name, trial.status, *parameters, *values]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

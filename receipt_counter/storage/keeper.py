@@ -17,7 +17,7 @@ from pathlib import Path
 from receipt_counter.errors import UserError
 from receipt_counter.storage.files import write_atomic
 from receipt_counter.storage.manifest import MANIFEST
-from receipt_counter.storage.ownership import beat_seconds, claim, is_ours
+from receipt_counter.storage.ownership import beat_seconds, is_ours
 from receipt_counter.storage.pusher import Pusher
 from receipt_counter.storage.record import Record, now
 from receipt_counter.storage.remote import StoreError
@@ -179,21 +179,22 @@ def _linked(path: Path, scratch: Path) -> Iterator[Path | None]:
 
 
 @contextmanager
-def kept(record: Record, report: Callable[[str], None]) -> Iterator[Keeper]:
-    """Own a run or a study, keep it fresh and sent while the block lasts, and send all of it at its end.
+def kept(record: Record, token: str, report: Callable[[str], None]) -> Iterator[Keeper]:
+    """Keep a run or a study fresh and sent while the block lasts, and send all of it at its end.
 
     Args:
-        record: of what this process holds the lock of.
+        record: of what is kept.
+        token: that `claim` returned.
         report: told what a person should know.
 
     Yields:
         The keeper.
 
     Raises:
-        UserError: another machine works on it, or took over.
+        UserError: another machine took over.
         StoreError: what must be in the store could not be sent; everything is kept here, and the same again sends it.
     """
-    keeper = Keeper(record, claim(record, report), mirror_of(record.directory), report)
+    keeper = Keeper(record, token, mirror_of(record.directory), report)
     keeper.start()
     try:
         yield keeper

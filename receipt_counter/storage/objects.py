@@ -267,12 +267,7 @@ class Bucket:
         if isinstance(error, S3Error):
             return self._explain_code(what, error.code or "", error.message or "")
         if isinstance(error, (ServerError, InvalidResponseError)):
-            status = error.status_code if isinstance(error, ServerError) else error._code
-            if status == _INSUFFICIENT_STORAGE:
-                return self._explain_code(what, "InsufficientStorage", "")
-            return StoreError(
-                f"{what}: {self.server.endpoint} answers with status {status}", is_temporary=status >= 500
-            )
+            return self._explain_status(what, error.status_code if isinstance(error, ServerError) else error._code)
         if isinstance(error, SSLError):
             return StoreError(
                 f"{what}: no trusted connection to {self.server.endpoint}: {self._harmless(str(error))}; have "
@@ -288,6 +283,11 @@ class Bucket:
         if isinstance(error, (ParseError, UnicodeDecodeError)):
             return StoreError(f"{what}: {self.server.endpoint} answers with broken text", is_temporary=True)
         return StoreError(f"{what}: {self._harmless(str(error))}")
+
+    def _explain_status(self, what: str, status: int) -> StoreError:
+        if status == _INSUFFICIENT_STORAGE:
+            return self._explain_code(what, "InsufficientStorage", "")
+        return StoreError(f"{what}: {self.server.endpoint} answers with status {status}", is_temporary=status >= 500)
 
     def _explain_code(self, what: str, code: str, message: str) -> StoreError:
         said = f"{code}: {self._harmless(message)}".removesuffix(": ")

@@ -25,7 +25,7 @@ from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.files import atomic_directory, write_atomic
 from receipt_counter.storage.keeper import Keeper, kept
 from receipt_counter.storage.manifest import MANIFEST, write_manifest
-from receipt_counter.storage.ownership import catch_up
+from receipt_counter.storage.ownership import catch_up, claim
 from receipt_counter.storage.run import FINISHED, Run, now
 from receipt_counter.storage.store import Store, run_id
 from receipt_counter.storage.versions import code_version, library_versions
@@ -72,10 +72,10 @@ def train(
         return run.directory
     shown = progress or open_progress(share.rank == 0)
     with (
-        _locked(run, share),
-        nullcontext() if share.rank else kept(run, shown.note) as keeper,
-        _recorded(run, share),
+        _claimed(run, share, shown) as token,
         _stop_flag() as stop_signalled,
+        nullcontext() if token is None else kept(run, token, shown.note) as keeper,
+        _recorded(run, share),
     ):
         if share.rank == 0:
             _begin(run, config, dataset, experiment_name, share)
@@ -85,12 +85,13 @@ def train(
 
 
 @contextmanager
-def _locked(run: Run, share: Share) -> Iterator[None]:
+def _claimed(run: Run, share: Share, progress: Progress) -> Iterator[str | None]:
+    """The run is this process's alone; yields the token that says so, or None in all but the first process."""
     if share.rank:
-        yield
+        yield None
         return
     with run.lock():
-        yield
+        yield claim(run, progress.note)
 
 
 def _begin(run: Run, config: Config, dataset: Dataset, experiment_name: str, share: Share) -> None:

@@ -43,7 +43,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> float:
 def test_a_living_owner_keeps_others_away(
     mirror: Mirror, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brief: float
 ) -> None:
-    with kept(run_of(mirror), ignore) as keeper:
+    with kept(run := run_of(mirror), claim(run, ignore), ignore) as keeper:
         other = another_machine(url, tmp_path / "other", monkeypatch)
         with pytest.raises(
             UserError, match=r"is working on it .last heard of .*it can be taken over 2 s after"
@@ -99,7 +99,7 @@ def test_an_owner_that_was_replaced_notices_and_sends_nothing(
     monkeypatch.setattr("receipt_counter.storage.keeper.beat_seconds", lambda: 0.1)
 
     def work() -> None:
-        with kept(run_of(mirror), ignore) as keeper:
+        with kept(run := run_of(mirror), claim(run, ignore), ignore) as keeper:
             mirror.bucket.put("runs/abc/run.json", b'{"owner": "other", "status": "running", "step": 99}')
             deadline = time.monotonic() + 20
             while not keeper.is_lost and time.monotonic() < deadline:

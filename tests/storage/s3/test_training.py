@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.storage.manifest import MANIFEST
+from receipt_counter.storage.ownership import catch_up
 from receipt_counter.storage.pusher import push
+from receipt_counter.storage.run import Run
 from receipt_counter.storage.segments import split_segment
 from receipt_counter.storage.sync import Mirror, place_of
-from tests.storage.s3.conftest import PROJECT, SECRET, another_machine, bucket_at
+from tests.storage.s3.conftest import PROJECT, SECRET, another_machine
 from tests.storage.s3.proxy import Proxy
 from tests.support import small_config, write_squares
 
@@ -62,9 +64,21 @@ class Machine:
 @pytest.fixture
 def dataset(environment: dict[str, str], url: str) -> str:
     path = place_of(f"{url}/datasets/squares")
-    write_squares(path, {"train": 64, "val": 8})
+    write_squares(path, {"train": 128, "val": 8})
     push(path)
     return url
+
+
+def steps(names: Iterable[str]) -> int:
+    """The last step of which there is a checkpoint."""
+    return max((int(name.rpartition("-")[2]) for name in names if name.startswith("step-")), default=0)
+
+
+def whole_steps(store: Mirror) -> int:
+    """The last step of which the store has a whole checkpoint."""
+    return steps(
+        name.split("/")[3] for name in store.bucket.entries("runs/") if name.endswith(MANIFEST) and "/step-" in name
+    )
 
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
@@ -103,7 +117,7 @@ def points_of(run: Path) -> list[tuple[int, float]]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, list[tuple[int, float]]]:
     """What the same training leaves in a plain directory."""
     directory = tmp_path_factory.mktemp("undisturbed")
-    write_squares(directory / "squares", {"train": 64, "val": 8})
+    write_squares(directory / "squares", {"train": 128, "val": 8})
     (directory / "config.yaml").write_text(to_yaml(CONFIG))
     command = [sys.executable, "-m", "receipt_counter.training", "--config", str(directory / "config.yaml")]
     subprocess.run(
@@ -114,105 +128,76 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, lis
     return outcome(next((directory / "store" / "runs").iterdir()))
 
 
-def test_killed_and_continued_on_another_machine(
+def test_stopped_then_killed_and_continued_elsewhere(
     dataset: str, environment: dict[str, str], undisturbed: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (Machine(tmp_path / name, dataset, environment) for name in ("first", "second"))
+    first, second, third = (Machine(tmp_path / name, dataset, environment) for name in ("first", "second", "third"))
     store = another_machine(dataset, tmp_path / "reader", monkeypatch)
     process = first.start()
-    until(
-        lambda: any(name.endswith(f"step-8/{MANIFEST}") for name in store.bucket.entries("runs/")), process, first.log
-    )
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert record(store)["status"] == "running"
-    assert second.finish() == 0, second.log.read_text()
-    assert "may still work on it; waiting for its heartbeat" in second.log.read_text()
-    assert outcome(pulled(store)) == undisturbed
-    hosts = {found[0] for name in store.bucket.entries("runs/") if (found := split_segment(name))}
-    assert len(hosts) == 2  # each machine's own event file
-    # the first machine finds it finished, whatever it still has itself
-    before = store.bucket.entries()
-    assert first.finish() == 0
-    assert store.bucket.entries() == before
-    everything = first.log.read_text() + second.log.read_text()
-    assert SECRET not in everything
-
-
-def test_an_outage_stops_nothing(
-    dataset: str,
-    environment: dict[str, str],
-    undisturbed: object,
-    proxy: Proxy,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    machine = Machine(
-        tmp_path / "machine", dataset, environment, AWS_ENDPOINT_URL=proxy.url, RECEIPT_COUNTER_STORE_PATIENCE="0.5"
-    )
-    store = another_machine(dataset, tmp_path / "reader", monkeypatch)
-    process = machine.start()
-    until(
-        lambda: any(name.endswith(f"step-4/{MANIFEST}") for name in store.bucket.entries("runs/")), process, machine.log
-    )
-    with proxy.outage():
-        until((machine.run / "checkpoints" / "step-16").exists, process, machine.log)
-    assert process.wait(60) == 0, machine.log.read_text()
-    assert outcome(pulled(store)) == undisturbed
-    assert set(store.bucket.folders(f"runs/{machine.run.name}/checkpoints/")) == {
-        p.name for p in (machine.run / "checkpoints").iterdir() if p.is_dir()
-    }
-
-
-def test_what_the_store_did_not_take_is_kept_and_sent_again(
-    dataset: str,
-    environment: dict[str, str],
-    undisturbed: object,
-    proxy: Proxy,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    machine = Machine(
-        tmp_path / "machine", dataset, environment, AWS_ENDPOINT_URL=proxy.url, RECEIPT_COUNTER_STORE_PATIENCE="0.5"
-    )
-    store = another_machine(dataset, tmp_path / "reader", monkeypatch)
-    process = machine.start()
-    until(
-        lambda: bool(machine.scratch.exists() and any(machine.scratch.glob("stores/*/runs/*/checkpoints/step-*"))),
-        process,
-        machine.log,
-    )
-    with proxy.outage():
-        assert process.wait(90) == 1
-    said = machine.log.read_text()
-    assert f"Everything is kept in {machine.run}; the same command sends it" in said
-    assert "Traceback" not in said
-    assert record(store)["status"] == "running"
-    assert machine.finish() == 0, machine.log.read_text()
-    assert outcome(pulled(store)) == undisturbed
-
-
-def test_stopped_by_a_signal_it_is_free_at_once(
-    dataset: str, environment: dict[str, str], undisturbed: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = {**environment, "RECEIPT_COUNTER_HEARTBEAT_SECONDS": "60"}
-    first, second = (Machine(tmp_path / name, dataset, slow) for name in ("first", "second"))
-    store = another_machine(dataset, tmp_path / "reader", monkeypatch)
-    process = first.start()
-    until(
-        lambda: any(name.endswith(f"step-4/{MANIFEST}") for name in store.bucket.entries("runs/")), process, first.log
-    )
+    until(lambda: whole_steps(store) >= 4, process, first.log)
     process.terminate()
     assert process.wait(60) == 128 + signal.SIGTERM
     assert record(store)["status"] == "interrupted"
-    assert second.finish() == 0, second.log.read_text()
+    stopped = whole_steps(store)
+
+    process = second.start()
+    until(lambda: whole_steps(store) > stopped, process, second.log)
+    process.kill()
+    process.wait()
+    assert record(store)["status"] == "running"
+    assert "waiting for its heartbeat" not in second.log.read_text()
+
+    assert third.finish() == 0, third.log.read_text()
     assert outcome(pulled(store)) == undisturbed
+    files = {found[0] for name in store.bucket.entries("runs/") if (found := split_segment(name))}
+    assert len(files) == 3  # each machine's own event file
+
+    # the first machine finds it finished, whatever it still has itself
+    before, run = store.bucket.entries(), Run(first.run)
+    assert run.status == "interrupted"
+    catch_up(run)
+    assert run.status == "finished"
+    assert store.bucket.entries() == before
+    assert SECRET not in "".join(machine.log.read_text() for machine in (first, second, third))
+
+
+def test_a_store_that_is_away_stops_nothing_and_what_it_did_not_take_is_sent_again(
+    dataset: str,
+    environment: dict[str, str],
+    undisturbed: object,
+    proxy: Proxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    through = {"AWS_ENDPOINT_URL": proxy.url, "RECEIPT_COUNTER_STORE_PATIENCE": "0.5"}
+    machine = Machine(tmp_path / "machine", dataset, environment, **through)
+    store = another_machine(dataset, tmp_path / "reader", monkeypatch)
+    process = machine.start()
+    until(lambda: whole_steps(store) >= 4, process, machine.log)
+
+    def said(text: str) -> Callable[[], bool]:
+        return lambda: text in machine.log.read_text()
+
+    with proxy.outage():
+        until(said("the work goes on, and what is new is sent later"), process, machine.log)
+        away = whole_steps(store)
+    until(said("the store answers again"), process, machine.log)
+    assert whole_steps(store) > away
+    with proxy.outage():
+        assert process.wait(90) == 1, machine.log.read_text()
+    assert said(f"Everything is kept in {machine.run}; the same command sends it")()
+    assert not said("Traceback")()
+    assert record(store)["status"] == "running"
+
+    assert machine.finish() == 0, machine.log.read_text()
+    assert outcome(pulled(store)) == undisturbed
+    checkpoints = machine.run / "checkpoints"
+    there = store.bucket.folders(f"runs/{machine.run.name}/checkpoints/")
+    assert set(there) == {path.name for path in checkpoints.iterdir() if path.is_dir()}
 
 
 def test_no_bucket_is_said_before_anything_is_done(environment: dict[str, str], tmp_path: Path) -> None:
     machine = Machine(tmp_path / "machine", "s3://nobody", environment)
-    machine.environment["RECEIPT_COUNTER_STORE_PATIENCE"] = "0.5"
     assert machine.finish() == 1
     assert machine.log.read_text().startswith("cannot list s3://nobody/datasets/squares")
     assert "there is no bucket 'nobody'" in machine.log.read_text()
-    assert bucket_at("s3://nobody", environment["AWS_ENDPOINT_URL"]).name == "nobody"
