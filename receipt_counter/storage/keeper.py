@@ -159,9 +159,10 @@ class Keeper:
         if steps:
             write_atomic(self._record.directory / ".sending" / LATEST, steps[-1])
             pusher.push_file(self._record.directory / ".sending" / LATEST, as_path=self._checkpoints / LATEST)
-            here = {path.name for path in self._checkpoints.iterdir()}
+            # training may have removed even the new ones meanwhile; they stay until newer ones are there
+            keep = {path.name for path in (*self._checkpoints.iterdir(), *new)}
             for name in pusher.folders(self._checkpoints):
-                if name not in here:
+                if name not in keep:
                     pusher.remove_sealed(self._checkpoints / name)
 
 
