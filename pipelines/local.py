@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_counter.processes import die_with_parent
+from receipt_counter.steps import LOCATION
 from receipt_counter.storage.files import write_json
 from receipt_counter.storage.store import Store, open_store
 
@@ -42,7 +43,7 @@ def run(store: Store, pipeline: str, arguments: dict[str, Any]) -> dict[str, str
         cache_root=str(store.cache),
     )
     task = PIPELINES[pipeline](**arguments)
-    return {name: artifact.uri for name, artifact in task.outputs.items()}
+    return {name: artifact.metadata.get(LOCATION, artifact.uri) for name, artifact in task.outputs.items()}
 
 
 def main(argv: list[str]) -> None:

@@ -8,14 +8,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from receipt_counter.config.loading import from_yaml
 from receipt_counter.errors import UserError
 from receipt_counter.evaluation.gates import markdown_gates
 from receipt_counter.processes import die_with_parent
 from receipt_counter.progress import Progress, open_progress
-from receipt_counter.storage.files import read_json
+from receipt_counter.storage.files import read_json, write_atomic
 from receipt_counter.storage.ownership import edited
 from receipt_counter.storage.pusher import push
 from receipt_counter.storage.run import Run
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # the steps that need them import them: each costs seconds
     from receipt_counter.data.dataset import Dataset
 
 PROBLEMS_SHOWN = 10
+LOCATION = "location"  # in an artifact's metadata: the uri of what it stands for
 
 
 @contextmanager
@@ -53,6 +54,43 @@ def step(name: str) -> Iterator[Progress]:
     finally:
         progress.event("step_end", name=name)
         progress.close()
+
+
+class Artifact(Protocol):
+    """What steps hand each other through Kubeflow."""
+
+    uri: str
+    path: str
+    metadata: dict[str, Any]
+
+
+def hand_on(artifact: Artifact, path: Path) -> None:
+    """Say in an output what it stands for: a directory or file of the store, told by its metadata.
+
+    On a cluster its uri stays what Kubeflow made it, and the location is the content of the file there: the launcher
+    uploads that file, and fails where an output's uri is not in its own bucket or an input's is a plain path
+    (`KeyFromURI` and `ParseBucketConfigForArtifactURI` in kubeflow/pipelines). On this machine its uri is the path,
+    which kfp's cache looks at: what was removed is made again.
+
+    Args:
+        artifact: the output.
+        path: what is handed on; the store has it by now.
+    """
+    artifact.metadata[LOCATION] = uri(path)
+    if "://" in artifact.uri:
+        write_atomic(Path(artifact.path), f"{uri(path)}\n")
+    else:
+        artifact.uri = str(path)
+
+
+def handed(artifact: Artifact, *parts: str) -> Path:
+    """What an earlier step handed on, with its content here.
+
+    Args:
+        artifact: the input.
+        parts: what is needed of a run, see `storage.sync.pull`.
+    """
+    return locate(artifact.metadata.get(LOCATION, artifact.uri), *parts)
 
 
 def prepare_data(config: Config, store: Store, progress: Progress) -> Dataset:

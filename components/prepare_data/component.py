@@ -23,7 +23,7 @@ def prepare_data(
         store: where rendered datasets live.
         data_fingerprint: fingerprint of the user's own dataset, or empty; part of the cache key.
         code_version: version of the code that should run; part of the cache key.
-        dataset: its uri is the dataset's directory or URL.
+        dataset: its location is the dataset's directory or URL.
         counts: images in each split.
         card: what is in the dataset.
     """
@@ -33,11 +33,10 @@ def prepare_data(
     from receipt_counter import steps
     from receipt_counter.config.loading import parse_config
     from receipt_counter.storage.store import open_store
-    from receipt_counter.storage.sync import uri
 
     with steps.step("prepare data") as progress:
         prepared = steps.prepare_data(parse_config(config), open_store(store), progress)
-        dataset.uri = uri(prepared.path)
+        steps.hand_on(dataset, prepared.path)
         dataset.metadata.update(fingerprint=prepared.fingerprint, code_version=code_version)
         for split, images in prepared.splits.items():
             counts.log_metric(f"{split}_images", images)

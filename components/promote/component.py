@@ -32,10 +32,9 @@ def promote(
     from receipt_counter.promotion.promote import promote as promote_run
     from receipt_counter.storage.run import Run
     from receipt_counter.storage.store import open_store
-    from receipt_counter.storage.sync import locate
 
     with steps.step("promote") as progress:
-        decided, version = promote_run(Run.open(locate(run.uri)), open_store(store), name, progress)
+        decided, version = promote_run(Run.open(steps.handed(run)), open_store(store), name, progress)
         Path(decision.path).write_text(decision_markdown(decided, version))
         decision.metadata.update(
             outcome=decided.outcome,

@@ -23,8 +23,8 @@ def sweep(
         store: where runs and studies live.
         workers: processes at a time; 0 takes one a core.
         code_version: version of the code that should run; part of the cache key.
-        study: its uri is the study's directory or URL.
-        trials: its uri is the table of trials, trials.csv.
+        study: its location is the study's directory or URL.
+        trials: its location is the table of trials, trials.csv.
         summary: trials, failures, device-hours, the best objective.
     """
     import json
@@ -32,13 +32,12 @@ def sweep(
 
     from receipt_counter import steps, study_steps
     from receipt_counter.storage.store import open_store
-    from receipt_counter.storage.sync import uri
 
     with steps.step("sweep") as progress:
         result = study_steps.sweep(experiment, open_store(store), workers, progress)
-        study.uri = uri(result.directory)
+        steps.hand_on(study, result.directory)
         study.metadata.update(study_id=result.study_id, outcome=result.outcome, code_version=code_version)
-        trials.uri = uri(result.directory / "trials.csv")
+        steps.hand_on(trials, result.directory / "trials.csv")
         figures = study_steps.sweep_figures(result)
         for name, value in figures.items():
             summary.log_metric(name, value)

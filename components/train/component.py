@@ -24,7 +24,7 @@ def train(
         store: where runs live.
         experiment_name: recorded with the run.
         code_version: version of the code that should run; part of the cache key.
-        run: its uri is the run's directory or URL.
+        run: its location is the run's directory or URL.
         summary: what the training cost.
     """
     import json
@@ -35,18 +35,17 @@ def train(
     from receipt_counter.data.dataset import Dataset
     from receipt_counter.storage.run import Run
     from receipt_counter.storage.store import open_store
-    from receipt_counter.storage.sync import locate, uri
     from receipt_counter.training.launch import launch
 
     with steps.step("train") as progress:
         directory = launch(
             parse_config(config),
-            Dataset.open(locate(dataset.uri)),
+            Dataset.open(steps.handed(dataset)),
             open_store(store).root,
             experiment_name=experiment_name,
             progress=progress,
         )
-        run.uri = uri(directory)
+        steps.hand_on(run, directory)
         run.metadata.update(run_id=directory.name, code_version=code_version)
         figures = steps.training_figures(Run.open(directory))
         for name, value in figures.items():

@@ -27,10 +27,9 @@ def visualize(
 
     from receipt_counter import steps
     from receipt_counter.storage.run import Run
-    from receipt_counter.storage.sync import locate
 
     with steps.step("visualize") as progress:
-        drawn = Run.open(locate(run.uri, "events", "evaluation"))
+        drawn = Run.open(steps.handed(run, "events", "evaluation"))
         Path(report.path).write_bytes(steps.visualize(drawn, progress).read_bytes())
         split = evaluation.metadata["split"]
         Path(summary.path).write_text(steps.run_markdown(drawn, split))

@@ -67,10 +67,11 @@ def test_a_study_and_its_runs_are_everybodys(
         assert SECRET not in path.read_text()
     outputs = [json.loads(path.read_text()) for path in (here.root / "pipeline").rglob("executor_output.json")]
     uris = {
-        name: artifact["uri"]
+        name: artifact["metadata"]["location"]
         for output in outputs
         for name, found in output.get("artifacts", {}).items()
         for artifact in found["artifacts"]
+        if "location" in artifact["metadata"]
     }
     assert uris["dataset"] == data
     assert uris["run"].startswith(f"{url}/runs/")
