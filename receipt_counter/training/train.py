@@ -28,6 +28,7 @@ from receipt_counter.storage.manifest import MANIFEST, write_manifest
 from receipt_counter.storage.ownership import catch_up, claim
 from receipt_counter.storage.run import FINISHED, Run, now
 from receipt_counter.storage.store import Store, run_id
+from receipt_counter.storage.sync import SCRATCH, mirror_of, uri
 from receipt_counter.storage.versions import code_version, library_versions
 from receipt_counter.training.batches import Share
 from receipt_counter.training.checkpoints import STATE, CheckpointStore
@@ -66,6 +67,7 @@ def train(
     share = start_processes(config.training.processes)
     identity = run_id(config, dataset.fingerprint, code_version())
     run = Run(Store(store).run_directory(identity))
+    require_shared_mirror(run.directory, share)
     if share.rank == 0:
         catch_up(run)
     if from_first_process(run.status == FINISHED, share):
@@ -82,6 +84,22 @@ def train(
         from_first_process(None, share)  # what the first process had to fetch is there
         _fit(run, config, dataset, share, progress=shown, keeper=keeper, stop_signalled=stop_signalled)
     return run.directory
+
+
+def require_shared_mirror(directory: Path, share: Share) -> None:
+    """Refuse to train on several machines that mirror a store of objects each for itself.
+
+    Their processes write one checkpoint together, and read it together.
+
+    Raises:
+        UserError: that is so.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", share.world))
+    if here < share.world and mirror_of(directory) is not None and not os.environ.get(SCRATCH):
+        raise UserError(
+            f"{uri(directory)}: {share.world} processes on several machines train it, and each machine would keep files"
+            f" of its own; have {SCRATCH} name a directory that all of them see, such as a ReadWriteMany volume"
+        )
 
 
 @contextmanager

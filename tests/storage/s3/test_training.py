@@ -17,12 +17,15 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from receipt_counter.config.loading import to_yaml
+from receipt_counter.errors import UserError
 from receipt_counter.storage.manifest import MANIFEST
 from receipt_counter.storage.ownership import catch_up
 from receipt_counter.storage.pusher import push
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.segments import split_segment
 from receipt_counter.storage.sync import Mirror, place_of
+from receipt_counter.training.batches import Share
+from receipt_counter.training.train import require_shared_mirror
 from tests.storage.s3.conftest import PROJECT, SECRET, another_machine
 from tests.storage.s3.proxy import Proxy
 from tests.support import small_config, write_squares
@@ -192,3 +195,16 @@ def test_no_bucket_is_said_before_anything_is_done(environment: dict[str, str], 
     assert machine.finish() == 1
     assert machine.log.read_text().startswith("cannot list s3://nobody/datasets/squares")
     assert "there is no bucket 'nobody'" in machine.log.read_text()
+
+
+def test_several_machines_need_a_directory_that_all_see(
+    environment: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = place_of(f"{url}/runs/abc")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    require_shared_mirror(run, Share(rank=1, world=4))  # they see the one that the environment names
+    monkeypatch.delenv("RECEIPT_COUNTER_SCRATCH")
+    require_shared_mirror(run, Share(rank=1, world=2))
+    require_shared_mirror(Path("/anywhere"), Share(rank=1, world=4))
+    with pytest.raises(UserError, match="have RECEIPT_COUNTER_SCRATCH name a directory that all of them see"):
+        require_shared_mirror(run, Share(rank=1, world=4))
