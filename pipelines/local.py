@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from receipt_counter.processes import die_with_parent
-from receipt_counter.steps import CALLER_VARIABLE
+from receipt_counter.steps import CALLER_VARIABLE, LOCATION
 from receipt_counter.storage.files import write_json
-from receipt_counter.storage.store import Store
+from receipt_counter.storage.store import Store, open_store
 
 
 def run(
@@ -47,7 +47,7 @@ def run(
         cache_root=str(store.cache),
     )
     task = PIPELINES[pipeline](**arguments)
-    return {name: artifact.uri for name, artifact in task.outputs.items()}
+    return {name: artifact.metadata.get(LOCATION, artifact.uri) for name, artifact in task.outputs.items()}
 
 
 def _in_containers(arguments: dict[str, Any]) -> Any:
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     # would be inherited by the step; a handler that does nothing is not.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
-    store = Store(Path(request["arguments"]["store"]))
+    store = open_store(request["arguments"]["store"])
     write_json(Path(result_file), run(store, **request))
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from receipt_counter.config.loading import PRESETS_DIRECTORY
 from receipt_counter.config.source import read_yaml
 from receipt_counter.config.weights import find_weights
+from receipt_counter.errors import UserError
 from receipt_counter.storage.store import Store
+from receipt_counter.storage.sync import mirror_of
 
 OK, ABSENT, MISSING = "ok", "absent", "missing"
 LEAST_FREE_GIGABYTES = 2.0
@@ -128,6 +130,13 @@ def _cluster() -> Finding:
 
 
 def _store(store: Store) -> Finding:
+    mirror = mirror_of(store.root)
+    if mirror is not None:
+        try:
+            mirror.bucket.probe()
+        except UserError as error:
+            return Finding("store", MISSING, error.message)
+        return Finding("store", OK, f"{store.location} at {mirror.bucket.server.endpoint}, mirrored in {store.root}")
     place = _nearest_existing(store.root)
     try:
         with tempfile.TemporaryFile(dir=place):

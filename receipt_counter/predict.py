@@ -17,8 +17,10 @@ from receipt_counter.errors import UserError
 from receipt_counter.evaluation.metrics import class_labels
 from receipt_counter.model.build import load_model
 from receipt_counter.storage.registry import DEFAULT_MODEL, all_models, find_version
+from receipt_counter.storage.remote import is_url
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store
+from receipt_counter.storage.sync import locate
 
 DEFAULT_QUESTION = "How many receipts do you see?"
 BATCH_SIZE = 16
@@ -73,8 +75,8 @@ def find_model(reference: str | None, store: Store) -> FoundModel:
     Raises:
         UserError: nothing of that name, a run that has no model, or a damaged version.
     """
-    if reference is not None and Path(reference).is_dir():
-        given = Path(reference)
+    if reference is not None and (is_url(reference) or Path(reference).is_dir()):
+        given = locate(reference)
         return _model_of(Run.open(given)) if (given / "run.json").exists() else FoundModel(given, reference)
     version = find_version(reference or DEFAULT_MODEL, store)
     if version is not None:
@@ -82,7 +84,7 @@ def find_model(reference: str | None, store: Store) -> FoundModel:
         return FoundModel(version.run.model, f"{version} (run {version.run_id})")
     if reference is None:
         raise UserError(
-            f"no model has been promoted in {store.root} yet: `receipt-counter promote RUN` does it, "
+            f"no model has been promoted in {store.location} yet: `receipt-counter promote RUN` does it, "
             "or name one with --model"
         )
     try:

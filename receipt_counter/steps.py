@@ -8,16 +8,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from receipt_counter.config.loading import from_yaml
 from receipt_counter.errors import UserError
 from receipt_counter.evaluation.gates import markdown_gates
 from receipt_counter.processes import die_with, die_with_parent
 from receipt_counter.progress import Progress, open_progress
-from receipt_counter.storage.files import read_json
+from receipt_counter.storage.files import read_json, write_atomic
+from receipt_counter.storage.ownership import edited
+from receipt_counter.storage.pusher import push
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store
+from receipt_counter.storage.sync import locate, pull, uri
 
 if TYPE_CHECKING:  # the steps that need them import them: each costs seconds
     from receipt_counter.config.schema import Config
@@ -26,6 +29,7 @@ if TYPE_CHECKING:  # the steps that need them import them: each costs seconds
 PROBLEMS_SHOWN = 10
 # The process that a step in a container on the user's machine ends with: a container does not end with its caller.
 CALLER_VARIABLE = "RECEIPT_COUNTER_CALLER"
+LOCATION = "location"  # in an artifact's metadata: the uri of what it stands for
 
 
 @contextmanager
@@ -56,11 +60,48 @@ def step(name: str) -> Iterator[Progress]:
         progress.close()
 
 
+class Artifact(Protocol):
+    """What steps hand each other through Kubeflow."""
+
+    uri: str
+    path: str
+    metadata: dict[str, Any]
+
+
+def hand_on(artifact: Artifact, path: Path) -> None:
+    """Say in an output what it stands for: a directory or file of the store, told by its metadata.
+
+    On a cluster its uri stays what Kubeflow made it, and the location is the content of the file there: the launcher
+    uploads that file, and fails where an output's uri is not in its own bucket or an input's is a plain path
+    (`KeyFromURI` and `ParseBucketConfigForArtifactURI` in kubeflow/pipelines). On this machine its uri is the path,
+    which kfp's cache looks at: what was removed is made again.
+
+    Args:
+        artifact: the output.
+        path: what is handed on; the store has it by now.
+    """
+    artifact.metadata[LOCATION] = uri(path)
+    if "://" in artifact.uri:
+        write_atomic(Path(artifact.path), f"{uri(path)}\n")
+    else:
+        artifact.uri = str(path)
+
+
+def handed(artifact: Artifact, *parts: str) -> Path:
+    """What an earlier step handed on, with its content here.
+
+    Args:
+        artifact: the input.
+        parts: what is needed of a run, see `storage.sync.pull`.
+    """
+    return locate(artifact.metadata.get(LOCATION, artifact.uri), *parts)
+
+
 def prepare_data(config: Config, store: Store, progress: Progress) -> Dataset:
     """The dataset a config asks for: the user's own, checked, or one rendered into the store.
 
     Args:
-        config: `data.path` names the user's own.
+        config: `data.path` names the user's own, by its directory or URL.
         store: keeps rendered datasets, one for each way to render them.
         progress: shows how far it is.
 
@@ -73,19 +114,22 @@ def prepare_data(config: Config, store: Store, progress: Progress) -> Dataset:
     if config.data.path is not None:
         from receipt_counter.data.check import check_dataset
 
-        path = Path(config.data.path)
+        path = locate(config.data.path)
         dataset = Dataset.open(path)
         problems = check_dataset(path)
         if problems:
             shown = "\n".join(f"  {problem}" for problem in problems[:PROBLEMS_SHOWN])
             raise UserError(
-                f"{path}: this dataset has {len(problems)} problem{'s' * (len(problems) > 1)}; "
-                f"`receipt-counter data check {path}` lists all of them:\n{shown}"
+                f"{uri(path)}: this dataset has {len(problems)} problem{'s' * (len(problems) > 1)}; "
+                f"`receipt-counter data check {uri(path)}` lists all of them:\n{shown}"
             )
         return dataset
     what = json.dumps(specification(config), sort_keys=True)
     path = store.datasets / f"rendered-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
-    return render_dataset(config, path, progress=progress.callback("render images"))
+    pull(path)
+    dataset = render_dataset(config, path, progress=progress.callback("render images"))
+    push(path)
+    return dataset
 
 
 def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict[str, float]:
@@ -98,8 +142,11 @@ def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict
         progress: shows how far it is.
 
     Returns:
-        The flat figures that run.json holds.
+        The flat figures that run.json holds; measured only if it does not hold them yet.
     """
+    known: dict[str, float] | None = run.record.get("splits", {}).get(split)
+    if known is not None and (run.evaluation(split) / "metrics.json").exists():
+        return known
     from receipt_counter.evaluation.evaluate import evaluate_saved
 
     report = evaluate_saved(
@@ -111,8 +158,10 @@ def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict
         progress.callback(f"evaluate {split}"),
     )
     metrics = {name: figure["value"] for name, figure in report["metrics"].items() if figure["value"] is not None}
-    # A baseline that a study shares with an experiment keeps the experiment's figures at the top.
-    run.add_metrics(split, metrics, headline=split == "test" or "metrics" not in run.record)
+    push(run.evaluation(split))
+    with edited(run):
+        # A baseline that a study shares with an experiment keeps the experiment's figures at the top.
+        run.add_metrics(split, metrics, headline=split == "test" or "metrics" not in run.record)
     return metrics
 
 
@@ -130,6 +179,7 @@ def visualize(run: Run, progress: Progress) -> Path:
 
     progress.start("draw report", 1)
     page = write_run_report(run.directory)
+    push(page)
     progress.finish()
     return page
 

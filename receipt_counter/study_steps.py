@@ -11,6 +11,7 @@ from receipt_counter.engines.base import UNSUCCESSFUL, SweepResult, name_of
 from receipt_counter.engines.choice import LOCAL, make_engine
 from receipt_counter.engines.view import ReportedView
 from receipt_counter.progress import Progress
+from receipt_counter.storage.pusher import push
 from receipt_counter.storage.store import Store
 from receipt_counter.study.compare import compare as compare_study
 from receipt_counter.study.documents import parse_document
@@ -82,6 +83,7 @@ def compare(study: Path, store: Store, progress: Progress) -> Compared:
     analysis = compare_study(study, store, progress)
     progress.start("draw report", 1)
     report = write_study_report(study)
+    push(study)
     progress.finish()
     confirmation, chosen = study / "confirmation.yaml", analysis.get("chosen")
     searched = analysis["kind"] == "hyperparameter" and confirmation.exists()

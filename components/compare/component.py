@@ -24,8 +24,8 @@ def compare(
         store: where its runs live.
         confirmed: id of the study that confirms a search, once there is one; part of the cache key.
         code_version: version of the code that should run; part of the cache key.
-        analysis: its uri is analysis.json.
-        chosen: its uri is the directory of the run to ship, once a search is confirmed.
+        analysis: its location is analysis.json.
+        chosen: its location is the directory or URL of the run to ship, once a search is confirmed.
         report: the report, one self-contained page.
         findings: what was found, in sentences.
 
@@ -38,14 +38,14 @@ def compare(
     from receipt_counter.storage.store import open_store
 
     with steps.step("compare") as progress:
-        directory = Path(study.uri)
+        directory = steps.handed(study)
         found = study_steps.compare(directory, open_store(store), progress)
-        analysis.uri = str(directory / "analysis.json")
+        steps.hand_on(analysis, directory / "analysis.json")
         analysis.metadata.update(confirmed=confirmed, code_version=code_version)
         if found.chosen is None:
             Path(chosen.path).touch()
         else:
-            chosen.uri = str(found.chosen)
+            steps.hand_on(chosen, found.chosen)
         Path(report.path).write_bytes(found.report.read_bytes())
         Path(findings.path).write_text(study_steps.findings_markdown(found.analysis, directory.name))
         return found.confirmation

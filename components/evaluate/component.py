@@ -24,7 +24,7 @@ def evaluate(
         dataset: the dataset it was trained on.
         split: the split to judge on.
         code_version: version of the code that should run; part of the cache key.
-        evaluation: its uri is the directory of figures and predictions.
+        evaluation: its location is the directory or URL of figures and predictions.
         metrics: every figure, flat.
         confusion: the confusion matrix.
         gates: the figures against the promotion gates.
@@ -37,9 +37,9 @@ def evaluate(
     from receipt_counter.storage.run import Run
 
     with steps.step("evaluate") as progress:
-        judged = Run.open(Path(run.uri))
-        figures = steps.evaluate(judged, Dataset.open(Path(dataset.uri)), split, progress)
-        evaluation.uri = str(judged.evaluation(split))
+        judged = Run.open(steps.handed(run, "model", "evaluation"))
+        figures = steps.evaluate(judged, Dataset.open(steps.handed(dataset)), split, progress)
+        steps.hand_on(evaluation, judged.evaluation(split))
         evaluation.metadata.update(split=split, code_version=code_version)
         for name, value in figures.items():
             metrics.log_metric(name, value)

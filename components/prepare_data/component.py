@@ -23,7 +23,7 @@ def prepare_data(
         store: where rendered datasets live.
         data_fingerprint: fingerprint of the user's own dataset, or empty; part of the cache key.
         code_version: version of the code that should run; part of the cache key.
-        dataset: its uri is the dataset's directory.
+        dataset: its location is the dataset's directory or URL.
         counts: images in each split.
         card: what is in the dataset.
     """
@@ -36,7 +36,7 @@ def prepare_data(
 
     with steps.step("prepare data") as progress:
         prepared = steps.prepare_data(parse_config(config), open_store(store), progress)
-        dataset.uri = str(prepared.path)
+        steps.hand_on(dataset, prepared.path)
         dataset.metadata.update(fingerprint=prepared.fingerprint, code_version=code_version)
         for split, images in prepared.splits.items():
             counts.log_metric(f"{split}_images", images)

@@ -34,7 +34,7 @@ def promote(
     from receipt_counter.storage.store import open_store
 
     with steps.step("promote") as progress:
-        decided, version = promote_run(Run.open(Path(run.uri)), open_store(store), name, progress)
+        decided, version = promote_run(Run.open(steps.handed(run)), open_store(store), name, progress)
         Path(decision.path).write_text(decision_markdown(decided, version))
         decision.metadata.update(
             outcome=decided.outcome,

@@ -25,8 +25,8 @@ def sweep(
         engine: where trials run: local or katib.
         workers: of the local engine, processes at a time; 0 takes one a core.
         code_version: version of the code that should run; part of the cache key.
-        study: its uri is the study's directory.
-        trials: its uri is the table of trials, trials.csv.
+        study: its location is the study's directory or URL.
+        trials: its location is the table of trials, trials.csv.
         summary: trials, failures, device-hours, the best objective.
     """
     import json
@@ -37,9 +37,9 @@ def sweep(
 
     with steps.step("sweep") as progress:
         result = study_steps.sweep(experiment, open_store(store), engine, workers, progress)
-        study.uri = str(result.directory)
+        steps.hand_on(study, result.directory)
         study.metadata.update(study_id=result.study_id, outcome=result.outcome, code_version=code_version)
-        trials.uri = str(result.directory / "trials.csv")
+        steps.hand_on(trials, result.directory / "trials.csv")
         figures = study_steps.sweep_figures(result)
         for name, value in figures.items():
             summary.log_metric(name, value)

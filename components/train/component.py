@@ -24,7 +24,7 @@ def train(
         store: where runs live.
         experiment_name: recorded with the run.
         code_version: version of the code that should run; part of the cache key.
-        run: its uri is the run's directory.
+        run: its location is the run's directory or URL.
         summary: what the training cost.
     """
     import json
@@ -40,12 +40,12 @@ def train(
     with steps.step("train") as progress:
         directory = launch(
             parse_config(config),
-            Dataset.open(Path(dataset.uri)),
+            Dataset.open(steps.handed(dataset)),
             open_store(store).root,
             experiment_name=experiment_name,
             progress=progress,
         )
-        run.uri = str(directory)
+        steps.hand_on(run, directory)
         run.metadata.update(run_id=directory.name, code_version=code_version)
         figures = steps.training_figures(Run.open(directory))
         for name, value in figures.items():

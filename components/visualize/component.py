@@ -29,7 +29,7 @@ def visualize(
     from receipt_counter.storage.run import Run
 
     with steps.step("visualize") as progress:
-        drawn = Run.open(Path(run.uri))
+        drawn = Run.open(steps.handed(run, "events", "evaluation"))
         Path(report.path).write_bytes(steps.visualize(drawn, progress).read_bytes())
         split = evaluation.metadata["split"]
         Path(summary.path).write_text(steps.run_markdown(drawn, split))

@@ -58,6 +58,6 @@ def resolve_config(arguments: argparse.Namespace, small: str = "laptop") -> Reso
         arguments.preset,
         arguments.overrides,
         seed=arguments.seed,
-        data=Path(arguments.data) if arguments.data else None,
+        data=arguments.data,
         small=small,
     )

@@ -82,10 +82,13 @@ def containers(store: Store, config: Config) -> Containers:
         config: names the other directories that steps read.
 
     Raises:
-        UserError: no engine, no image, an image of other code, or a store that belongs to root.
+        UserError: no engine, no image, an image of other code, a store that belongs to root, or one of objects.
     """
     if sys.platform != "linux":
         raise UserError("--backend docker: only on Linux so far; use --backend local")
+    remote = [place for place in (store.location, config.data.path or "") if "://" in place]
+    if remote:
+        raise UserError(f"--backend docker: {remote[0]}: only directories are mounted so far; use --backend local")
     image = os.environ.get(IMAGE_VARIABLE, receipt_counter.IMAGE)
     _require_image(image)
     store.root.mkdir(parents=True, exist_ok=True)

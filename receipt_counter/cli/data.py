@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from receipt_counter.cli.config import resolve_config
 from receipt_counter.cli.parser import Parser, Subparsers, add_command, add_config_options
 from receipt_counter.errors import UserError
+from receipt_counter.storage.pusher import push
+from receipt_counter.storage.sync import locate, place_of, uri
 
 if TYPE_CHECKING:
     from receipt_counter.data.dataset import Dataset
@@ -34,9 +36,9 @@ def add_commands(commands: Subparsers) -> None:
     add_config_options(render)
     _add_import(parts)
     check = add_command(parts, "check", check_data, help="list everything that is wrong with a dataset")
-    check.add_argument("directory", metavar="DIR", type=Path, help="the dataset")
+    check.add_argument("directory", metavar="DIR", help="the dataset")
     card = add_command(parts, "card", show_card, help="print what is in a dataset")
-    card.add_argument("directory", metavar="DIR", type=Path, help="the dataset")
+    card.add_argument("directory", metavar="DIR", help="the dataset")
 
 
 def _add_import(parts: Subparsers) -> None:
@@ -64,7 +66,7 @@ def _add_import(parts: Subparsers) -> None:
 
 
 def _add_output(parser: Parser) -> None:
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where the dataset goes")
+    parser.add_argument("--output", required=True, metavar="DIR", help="where the dataset goes, or s3://bucket/name")
 
 
 def render_data(arguments: argparse.Namespace) -> int:
@@ -77,7 +79,8 @@ def render_data(arguments: argparse.Namespace) -> int:
     with _progress() as progress:
         for note in resolved.notes:
             progress.note(note)
-        dataset = render_dataset(resolved.config, arguments.output, progress=progress.callback("render images"))
+        output = place_of(arguments.output)
+        dataset = render_dataset(resolved.config, output, progress=progress.callback("render images"))
     return _report(dataset)
 
 
@@ -85,7 +88,7 @@ def import_folder_data(arguments: argparse.Namespace) -> int:
     """Import a folder of photos."""
     from receipt_counter.data.folder import import_folder
 
-    return _report(import_folder(arguments.source, arguments.output, seed=arguments.seed))
+    return _report(import_folder(arguments.source, place_of(arguments.output), seed=arguments.seed))
 
 
 def import_sroie_data(arguments: argparse.Namespace) -> int:
@@ -95,7 +98,7 @@ def import_sroie_data(arguments: argparse.Namespace) -> int:
     with _progress() as progress:
         dataset = import_sroie(
             arguments.source,
-            arguments.output,
+            place_of(arguments.output),
             image_size=arguments.image_size,
             seed=arguments.seed,
             progress=progress.callback("compose images"),
@@ -110,9 +113,11 @@ def _progress() -> closing[Progress]:
 
 
 def _report(dataset: Dataset) -> int:
+    push(dataset.path)
     splits = ", ".join(f"{images} {split}" for split, images in dataset.splits.items())
-    print(f"{dataset.path}: {splits} images, fingerprint {dataset.fingerprint}")
-    print(f"train on it: receipt-counter run --mode single --data {dataset.path}")
+    place = uri(dataset.path)
+    print(f"{place}: {splits} images, fingerprint {dataset.fingerprint}")
+    print(f"train on it: receipt-counter run --mode single --data {place}")
     return 0
 
 
@@ -120,9 +125,10 @@ def check_data(arguments: argparse.Namespace) -> int:
     """Print every problem; status 1 if there is one."""
     from receipt_counter.data.check import check_dataset
 
-    if not arguments.directory.is_dir():
+    directory = locate(arguments.directory)
+    if not directory.is_dir():
         raise UserError(f"{arguments.directory}: no such directory")
-    problems = check_dataset(arguments.directory)
+    problems = check_dataset(directory)
     for problem in problems:
         print(problem)
     found = {0: "nothing wrong", 1: "1 problem"}.get(len(problems), f"{len(problems)} problems")
@@ -137,7 +143,7 @@ def show_card(arguments: argparse.Namespace) -> int:
 
     from receipt_counter.data.dataset import Dataset
 
-    dataset = Dataset.open(arguments.directory)
+    dataset = Dataset.open(locate(arguments.directory))
     console = Console()
     console.print(Markdown((dataset.path / "card.md").read_text(encoding="utf-8")))
     console.print(f"samples: {dataset.path / 'samples.jpg'}", markup=False, highlight=False, soft_wrap=True)

@@ -26,7 +26,7 @@ def list_models(arguments: argparse.Namespace) -> int:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     models = all_models(store)
     if not models:
-        console.print(f"no model has been promoted in {store.root} yet: `receipt-counter promote RUN` does it")
+        console.print(f"no model has been promoted in {store.location} yet: `receipt-counter promote RUN` does it")
         return 0
     metric = "classification_accuracy"
     table = Table()

@@ -80,7 +80,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("config", "later ones win: defaults < preset < --config < --set, --seed, --data")
     add_settings_options(group)
     group.add_argument("--seed", type=int, metavar="N", help="same as --set seed=N")
-    group.add_argument("--data", metavar="DIR", help="your own dataset, made by `data import` or `data render`")
+    group.add_argument("--data", metavar="DIR", help="your own dataset (or its s3:// URL), made by `data import`")
 
 
 def add_settings_options(group: Any) -> None:
@@ -94,7 +94,9 @@ def add_settings_options(group: Any) -> None:
 
 def add_store_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that says where runs live."""
-    parser.add_argument("--store", metavar="DIR", help="where runs live (default: ./experiments)")
+    parser.add_argument(
+        "--store", metavar="DIR", help="where runs live: a directory or s3://bucket/prefix (default: ./experiments)"
+    )
 
 
 def add_workers_option(parser: argparse.ArgumentParser) -> None:

@@ -78,10 +78,11 @@ def make_plan(arguments: argparse.Namespace, mode: str, resolved: Resolved, *, o
     """
     from receipt_counter.data.dataset import Dataset
     from receipt_counter.storage.store import open_store
+    from receipt_counter.storage.sync import locate
     from receipt_counter.study.plan import plan_ablation, plan_search
 
     path = resolved.config.data.path
-    images = len(Dataset.open(Path(path)).examples("train")) if path and not on_cluster else None
+    images = len(Dataset.open(locate(path)).examples("train")) if path and not on_cluster else None
     file = getattr(arguments, f"{mode}_config")
     make = plan_search if mode == "hyperparameter" else plan_ablation
     return make(file, resolved, open_store(arguments.store), images)

@@ -37,13 +37,17 @@ def draw_report(arguments: argparse.Namespace) -> int:
 def _draw(store: Store, name: str) -> Path:
     from receipt_counter.report.run_report import write_run_report
     from receipt_counter.report.study_report import write_study_report
+    from receipt_counter.storage.pusher import push
 
     try:
-        run = store.find_run(name)
+        run = store.find_run(name, "events", "evaluation")
     except UserError as no_run:
         try:
             study = store.find_study(name)
         except UserError as no_study:
             raise UserError(f"{no_run.message}\n{no_study.message}") from None
-        return write_study_report(study)
-    return write_run_report(run)
+        page = write_study_report(study)
+    else:
+        page = write_run_report(run)
+    push(page)
+    return page

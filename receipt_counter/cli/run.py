@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from receipt_counter.cli.config import resolve_config
@@ -74,14 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
     from receipt_counter.data.dataset import Dataset
     from receipt_counter.progress import terminal_sink
     from receipt_counter.storage.store import open_store
+    from receipt_counter.storage.sync import locate
 
     store = open_store(arguments.store)
     resolved = resolve_config(arguments, "laptop" if arguments.mode == "single" else SMALL_PRESET)
     for note in resolved.notes:
         print(note, flush=True)
     data = resolved.config.data.path
-    fingerprint = Dataset.open(Path(data)).fingerprint if data else ""
-    parameters = pipeline_parameters(arguments, resolved, str(store.root), fingerprint)
+    fingerprint = Dataset.open(locate(data)).fingerprint if data else ""
+    parameters = pipeline_parameters(arguments, resolved, store.location, fingerprint)
     from receipt_counter.cli.local_pipeline import run_pipeline
     from receipt_counter.cli.summary import print_summary
 

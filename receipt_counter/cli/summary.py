@@ -12,7 +12,9 @@ from rich.markup import escape
 
 from receipt_counter.evaluation.gates import format_gates
 from receipt_counter.storage.files import read_json
+from receipt_counter.storage.pusher import push
 from receipt_counter.storage.run import Run
+from receipt_counter.storage.sync import locate, mirror_of, uri
 
 if TYPE_CHECKING:
     from receipt_counter.cli.local_pipeline import Result
@@ -29,7 +31,7 @@ def print_summary(mode: str, result: Result) -> None:
         result: what the pipeline left.
     """
     console = Console(highlight=False, soft_wrap=True)
-    outputs = {name: Path(uri) for name, uri in result.outputs.items()}
+    outputs = {name: locate(uri) for name, uri in result.outputs.items()}
     if set(result.steps) <= _ALWAYS:
         what = f"this experiment is finished, as run {outputs['run'].name}" if mode == "single" else "all is finished"
         console.print(f"\nnothing to do: {what}")
@@ -54,16 +56,17 @@ def _run(console: Console, run_directory: Path) -> dict[str, str]:
         from receipt_counter.report.run_report import write_run_report
 
         write_run_report(run_directory)
+        push(report)
     console.print()
     console.print(format_gates(read_json(finished.evaluation("test") / "metrics.json")["gates"]))
-    shown = _relative(run_directory)
+    shown = _shown(run_directory)
     console.print()
     console.print(f"report  {_relative(report)}", markup=False)
     console.print(f"run     {shown}", markup=False)
     ours = _as_typed("receipt-counter")
     return {
         f"{ours} predict --model {shown} PHOTO.jpg": "ask the model",
-        f"{_as_typed('tensorboard')} --logdir {shown}/events": "look at the curves",
+        f"{_as_typed('tensorboard')} --logdir {_relative(run_directory)}/events": "look at the curves",
         f"{ours} promote {shown}": "publish the model, if it passes the gates",
         f"{ours} run --mode single --set training.learning_rate=1e-3": "change something",
         f"{ours} data import folder PHOTOS --output DIR": "bring your own receipts",
@@ -92,6 +95,11 @@ def _as_typed(program: str) -> str:
     """A program as it can be typed here: by its name, or by its path where the environment is not activated."""
     beside = Path(sys.executable).parent / program
     return str(_relative(beside)) if beside.exists() and shutil.which(program) != str(beside) else program
+
+
+def _shown(path: Path) -> str:
+    """A directory of the store as other machines know it, or as short as it can be typed from here."""
+    return str(_relative(path)) if mirror_of(path) is None else uri(path)
 
 
 def _relative(path: Path) -> Path:

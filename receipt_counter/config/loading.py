@@ -25,6 +25,7 @@ from receipt_counter.config.validation import (
 )
 from receipt_counter.config.weights import find_weights
 from receipt_counter.errors import UserError, nearest, suggestion
+from receipt_counter.storage.remote import is_url
 
 PRESETS_DIRECTORY = Path(str(resources.files("receipt_counter.config") / "presets"))
 PRESET_KEY = "preset"  # in a config file: the preset its values are meant to change
@@ -66,7 +67,7 @@ def resolve(
     overrides: Sequence[str] = (),
     *,
     seed: int | None = None,
-    data: Path | None = None,
+    data: Path | str | None = None,
     small: str = "laptop",
 ) -> Resolved:
     """Put a config together.
@@ -76,7 +77,7 @@ def resolve(
         preset: a preset's name, or "auto": `full` where a GPU and the weights are, else the small one.
         overrides: "KEY=VALUE" texts, later ones win.
         seed: same as overriding `seed`.
-        data: same as overriding `data.path` (made absolute).
+        data: same as overriding `data.path` (made absolute, unless it is a URL).
         small: the preset that "auto" takes without a GPU or the weights; "full" where neither matters.
 
     Returns:
@@ -93,7 +94,9 @@ def resolve(
     held_back = _apply_file(values, written, problems, whole=named is not None)
     settings = _read_overrides(overrides, problems)
     settings += [Setting("seed", seed, "--seed")] if seed is not None else []
-    settings += [Setting("data.path", str(data.resolve()), "--data")] if data is not None else []
+    if data is not None:
+        place = str(data) if is_url(str(data)) else str(Path(data).resolve())
+        settings.append(Setting("data.path", place, "--data"))
     _apply(values, settings, SET_LAYER, problems)
     config = build({key: entry.value for key, entry in values.items()})
     problems += [f"{_place(values, key)}{key}: {text}" for key, text in conflicts(config)]

@@ -17,7 +17,8 @@ import contextlib
 import csv
 import io
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ from receipt_counter.engines.base import TrialResult
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, write_document
 from receipt_counter.storage.files import exclusive, read_json, write_atomic, write_json
+from receipt_counter.storage.keeper import kept
+from receipt_counter.storage.ownership import claim
+from receipt_counter.storage.record import Record
+from receipt_counter.storage.sync import mirror_of
 
 DELETED = "deleted"  # outcome of a sweep that was stopped, and its Experiment deleted
 LOG_LINES = 20  # of a failed trial that are kept in its record
@@ -59,13 +64,25 @@ class Journal:
         self._parameters = tuple(parameters)
         self._strategies = dict(strategies)
 
-    def lock(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
         """Hold the study for this process; the lock goes with the process, however it ends.
+
+        In a store of objects what other machines did of it is here then, and what is done here is sent as it comes.
 
         Raises:
             UserError: another process is working on the study.
         """
-        return exclusive(self.directory, "study")
+        with exclusive(self.directory, "study"):
+            if mirror_of(self.directory) is None:
+                yield
+                return
+            owner = Record(self.directory, "owner.json")
+            with kept(owner, claim(owner, _say), _say):
+                try:
+                    yield
+                finally:
+                    owner.update(status="ended")
 
     def trial_directory(self, name: str) -> Path:
         """Where a trial's files go."""
@@ -149,3 +166,7 @@ class Journal:
             for name, strategy in self._strategies.items()
         ]
         return [trial.name, trial.status, *parameters, *values]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -29,6 +29,7 @@ from receipt_counter.storage.files import read_json
 from receipt_counter.storage.registry import Registry, Version
 from receipt_counter.storage.run import FINISHED, Run
 from receipt_counter.storage.store import Store
+from receipt_counter.storage.sync import locate, uri
 
 PREDICTIONS = "predictions.jsonl"
 COPIED = (
@@ -152,14 +153,15 @@ def _dataset_of(run: Run, store: Store) -> Dataset:
         UserError: it is in neither place.
     """
     own = from_yaml(run.directory / "config.yaml").data.path
-    for place in [*([Path(own)] if own else []), *sorted(store.datasets.glob("*/"))]:
+    for place in [*([own] if own else []), *(uri(store.datasets / name) for name in store.names(store.datasets, "*"))]:
         with suppress(UserError):  # whatever else is there is not it
-            if read_summary(place)["fingerprint"] == _data(run):
-                return Dataset.open(place)
+            found = locate(place)
+            if read_summary(found)["fingerprint"] == _data(run):
+                return Dataset.open(found)
     where = f"neither at {own} nor" if own else "not"
     raise UserError(
         f"it was judged on other images and has to be judged again, but the run's dataset "
-        f"{run.record['lineage']['data_name']} (fingerprint {_data(run)}) is {where} in {store.datasets}"
+        f"{run.record['lineage']['data_name']} (fingerprint {_data(run)}) is {where} in {uri(store.datasets)}"
     )
 
 

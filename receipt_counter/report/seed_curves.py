@@ -16,6 +16,7 @@ from receipt_counter.report.history import History, read_history
 from receipt_counter.report.study_figures import families, family_title
 from receipt_counter.report.theme import BLUE, GREEN, ORANGE, PURPLE, RED, figure, translucent
 from receipt_counter.storage.run import Run
+from receipt_counter.storage.sync import pull
 from receipt_counter.study.variants import BASELINE
 
 _LOOKS = ((ORANGE, "dash"), (PURPLE, "dot"), (GREEN, "dashdot"), (RED, "longdash"))
@@ -34,6 +35,8 @@ def read_histories(analysis: Mapping[str, Any], runs: Path) -> Histories:
     """
     named = {BASELINE: analysis["baseline_runs"]}
     named |= {name: variation["runs"] for name, variation in analysis["variations"].items()}
+    for run_id in {run_id for by_seed in named.values() for run_id in by_seed.values()}:
+        pull(runs / run_id, "events")
     return {
         name: {
             int(seed): read_history(Run(runs / run_id).events)

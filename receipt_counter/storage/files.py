@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import psutil
 
@@ -97,8 +97,32 @@ def exclusive(directory: Path, what: str, *, wait: bool = False) -> Iterator[Non
         yield
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Write a file so that a reader, or a crash, finds the old content or the new, never a part.
+
+    Args:
+        path: where the file goes; missing parent directories are made.
+
+    Yields:
+        The file, to be written. When the block ends it is fsynced and renamed to `path`; when it raises it is removed.
+    """
+    temporary = _temporary_name(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _fsync(path.parent)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file with `atomic_file`.
 
     Args:
         path: where the file goes; missing parent directories are made.
@@ -108,19 +132,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         UserError: the disk is full, or the place cannot be written to.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
-    temporary = _temporary_name(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _fsync(path.parent)
+    with writing(path), atomic_file(path) as file:
+        file.write(content)
 
 
 def write_json(path: Path, obj: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from typing import Any
 from receipt_counter.errors import UserError
 from receipt_counter.storage.files import atomic_directory, exclusive, read_json, remove_leftovers, write_atomic
 from receipt_counter.storage.manifest import MANIFEST, verify, write_manifest
+from receipt_counter.storage.ownership import lease
+from receipt_counter.storage.pusher import push
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store
+from receipt_counter.storage.sync import mirror_of, pull
 
 DEFAULT_MODEL = "receipt-counter"
 CURRENT = "CURRENT"
@@ -59,11 +63,12 @@ class Version:
         return content
 
     def check(self) -> None:
-        """Compare all files with the manifest.
+        """Have all files here, and compare them with the manifest.
 
         Raises:
             UserError: one is missing or corrupt.
         """
+        pull(self.directory)
         problem = verify(self.directory)
         if problem:
             raise UserError(f"{self.directory}: {problem}; restore it from a copy, or use another version")
@@ -86,6 +91,13 @@ class Registry:
                 f"model name {model!r}: letters, digits, '.', '_' and '-' only, for example {DEFAULT_MODEL}"
             )
         self.model, self.directory = model, store.models / model
+        self._pull()
+
+    def _pull(self) -> None:
+        """Have all that is there but the weights, which `Version.check` fetches."""
+        mirror = mirror_of(self.directory)
+        if mirror is not None:
+            mirror.pull(self.directory, lambda name: "/model/" not in name)
 
     def versions(self) -> list[Version]:
         """All complete versions, the oldest first."""
@@ -129,7 +141,8 @@ class Registry:
         Raises:
             UserError: the disk is full, or the place cannot be written to.
         """
-        with exclusive(self.directory, "model", wait=True):
+        with exclusive(self.directory, "model", wait=True), self._lease():
+            self._pull()
             if self.current() != instead_of:
                 return None
             remove_leftovers(self.directory)
@@ -140,8 +153,15 @@ class Registry:
                 with atomic_directory(version.directory) as staged:
                     fill(staged, version.number)
                     write_manifest(staged)
+            push(version.directory)
             write_atomic(self.directory / CURRENT, f"{version.number}\n")
+            push(self.directory / CURRENT)
             return version
+
+    def _lease(self) -> AbstractContextManager[None]:
+        """Keeps other machines from publishing meanwhile."""
+        mirror = mirror_of(self.directory)
+        return nullcontext() if mirror is None else lease(mirror.bucket, mirror.name(self.directory))
 
     def _version(self, number: int) -> Version:
         return Version(self.model, number, self.directory / str(number))
@@ -152,7 +172,7 @@ class Registry:
 
 def all_models(store: Store) -> list[Registry]:
     """Every model that has a version, by name."""
-    names = sorted(path.name for path in store.models.glob("*") if _NAME.fullmatch(path.name))
+    names = [name for name in store.names(store.models, "*") if _NAME.fullmatch(name)]
     return [registry for registry in (Registry(store, name) for name in names) if registry.versions()]
 
 

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from receipt_counter.errors import UserError
-from receipt_counter.storage.files import exclusive, read_json, write_json
+from receipt_counter.storage.files import exclusive
+from receipt_counter.storage.record import RUNNING, Record, now
+
+__all__ = ["FINISHED", "RUNNING", "STATUSES", "Run", "now"]
 
 FINISHED = "finished"
-STATUSES = ("running", "interrupted", "failed", "diverged", FINISHED)
+STATUSES = (RUNNING, "interrupted", "failed", "diverged", FINISHED)
 
 
-class Run:
-    """One run's directory; every change of its record is written whole.
+class Run(Record):
+    """One run's directory; its `status` is one of STATUSES, or None before it first starts.
 
     Args:
         directory: `<store>/runs/<run_id>`.
     """
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.record_file = directory / "run.json"
-        self.record: dict[str, Any] = read_json(self.record_file) if self.record_file.exists() else {}
+        super().__init__(directory, "run.json")
 
     @classmethod
     def open(cls, directory: Path) -> Run:
@@ -37,11 +36,6 @@ class Run:
         if not (directory / "run.json").is_file():
             raise UserError(f"{directory}: not a run directory (no run.json)")
         return cls(directory)
-
-    @property
-    def status(self) -> str | None:
-        """One of STATUSES, or None before the run first starts."""
-        return self.record.get("status")
 
     @property
     def events(self) -> Path:
@@ -61,16 +55,6 @@ class Run:
     def evaluation(self, split: str) -> Path:
         """Figures and predictions on one split."""
         return self.directory / "evaluation" / split
-
-    def update(self, **fields: Any) -> None:
-        """Change fields of run.json.
-
-        Args:
-            fields: top-level fields; nan and infinity are refused.
-        """
-        self.record.update(fields)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        write_json(self.record_file, self.record)
 
     def add_metrics(self, split: str, metrics: dict[str, float], *, headline: bool = False) -> None:
         """Record a split's figures.
@@ -92,12 +76,5 @@ class Run:
             UserError: another process is working on the run.
         """
         with exclusive(self.directory, "run"):
-            # what another process wrote before the lock was ours
-            if self.record_file.exists():
-                self.record = read_json(self.record_file)
+            self.reload()  # what another process wrote before the lock was ours
             yield
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601 with seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -69,6 +69,7 @@ def estimate(configs: Sequence[Config], parallelism: int, store: Store, train_im
 
 
 def _past_runs(store: Store) -> Iterator[_Past]:
+    store.pull_records()
     for file in sorted(store.runs.glob("*/run.json")):
         try:
             record, config = read_json(file), from_yaml(file.parent / "config.yaml")

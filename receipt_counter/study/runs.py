@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from receipt_counter.config.loading import resolve_onto
 from receipt_counter.config.schema import Config
 from receipt_counter.config.source import Setting
@@ -12,6 +10,7 @@ from receipt_counter.progress import Progress
 from receipt_counter.storage.files import exclusive, read_json
 from receipt_counter.storage.run import FINISHED, Run
 from receipt_counter.storage.store import Store, run_id
+from receipt_counter.storage.sync import locate, pull
 from receipt_counter.storage.versions import code_version
 
 
@@ -31,13 +30,14 @@ def dataset_of(config: Config, store: Store, progress: Progress) -> Dataset:
     from receipt_counter.steps import prepare_data
 
     if config.data.path is not None:
-        return Dataset.open(Path(config.data.path))
+        return Dataset.open(locate(config.data.path))
     with exclusive(store.datasets, "store", wait=True):
         return prepare_data(config, store, progress)
 
 
 def code_versions(store: Store) -> list[str]:
     """The versions of the code that runs in the store were made with: this code's first, then the latest."""
+    store.pull_records()
     latest: dict[str, str] = {}
     for file in store.runs.glob("*/run.json"):
         record = read_json(file)
@@ -58,5 +58,7 @@ def finished_run(config: Config, split: str, dataset: Dataset, store: Store, ver
         version: of the code that made it.
     """
     run = Run(store.run_directory(run_id(config, dataset.fingerprint, version)))
+    if run.status == FINISHED:
+        pull(run.directory, "evaluation")
     judged = run.status == FINISHED and (run.evaluation(split) / "metrics.json").exists()
     return run if judged else None

@@ -23,6 +23,7 @@ from receipt_counter.processes import die_with_parent
 from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store, open_store
+from receipt_counter.storage.sync import pull
 from receipt_counter.study.runs import dataset_of, with_seed
 from receipt_counter.study.variants import Variant, read_variants
 
@@ -97,9 +98,12 @@ def _run(
 
     seeded = with_seed(config, seed)
     dataset = dataset_of(seeded, store, progress)
-    run = Run.open(launch(seeded, dataset, store.root, experiment_name=arguments.experiment_name, progress=progress))
+    directory = launch(seeded, dataset, store.root, experiment_name=arguments.experiment_name, progress=progress)
+    pull(directory, "evaluation")
+    run = Run.open(directory)
     if not (run.evaluation(arguments.split) / "metrics.json").exists():
-        evaluate(run, dataset, arguments.split, progress)
+        pull(directory, "model")
+    evaluate(run, dataset, arguments.split, progress)
     figures: Mapping[str, float] = run.record["splits"][arguments.split]
     return figures
 

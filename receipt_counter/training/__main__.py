@@ -11,6 +11,7 @@ from receipt_counter.data.dataset import Dataset
 from receipt_counter.errors import UserError
 from receipt_counter.processes import die_with_parent
 from receipt_counter.storage.store import open_store
+from receipt_counter.storage.sync import locate
 from receipt_counter.training.launch import launch
 
 
@@ -24,13 +25,13 @@ def main() -> int:
     parser.add_argument(
         "--config", type=Path, required=True, help="a resolved config, as `config show --yaml` prints it"
     )
-    parser.add_argument("--data", type=Path, required=True, help="dataset directory")
+    parser.add_argument("--data", required=True, help="dataset directory, or its URL")
     parser.add_argument("--store", help="where runs live (default ./experiments)")
     parser.add_argument("--experiment-name", default="run", help="recorded in run.json")
     arguments = parser.parse_args()
     try:
         store = open_store(arguments.store)
-        dataset = Dataset.open(arguments.data)
+        dataset = Dataset.open(locate(arguments.data))
         print(launch(from_yaml(arguments.config), dataset, store.root, experiment_name=arguments.experiment_name))
     except UserError as error:
         print(error.message, file=sys.stderr)

@@ -35,7 +35,7 @@ def launch(
     Args:
         config: the resolved config.
         dataset: what to train on.
-        store: root of the store.
+        store: root of the store, or of its mirror on this machine.
         experiment_name: recorded, no part of the run's identity.
         progress: where a person watches; this process's own by default.
 

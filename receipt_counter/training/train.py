@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,11 +23,15 @@ from receipt_counter.errors import UserError
 from receipt_counter.model.build import build_model
 from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.files import atomic_directory, write_atomic
+from receipt_counter.storage.keeper import Keeper, kept
+from receipt_counter.storage.manifest import MANIFEST, write_manifest
+from receipt_counter.storage.ownership import catch_up, claim
 from receipt_counter.storage.run import FINISHED, Run, now
 from receipt_counter.storage.store import Store, run_id
+from receipt_counter.storage.sync import SCRATCH, mirror_of, uri
 from receipt_counter.storage.versions import code_version, library_versions
 from receipt_counter.training.batches import Share
-from receipt_counter.training.checkpoints import CheckpointStore
+from receipt_counter.training.checkpoints import STATE, CheckpointStore
 from receipt_counter.training.distributed import from_first_process, start_processes
 from receipt_counter.training.events import EventLog
 from receipt_counter.training.launch import peer_message
@@ -63,23 +67,49 @@ def train(
     share = start_processes(config.training.processes)
     identity = run_id(config, dataset.fingerprint, code_version())
     run = Run(Store(store).run_directory(identity))
+    require_shared_mirror(run.directory, share)
+    if share.rank == 0:
+        catch_up(run)
     if from_first_process(run.status == FINISHED, share):
         return run.directory
     shown = progress or open_progress(share.rank == 0)
-    with _locked(run, share), _recorded(run, share), _stop_flag() as stop_requested:
+    with (
+        _claimed(run, share, shown) as token,
+        _stop_flag() as stop_signalled,
+        nullcontext() if token is None else kept(run, token, shown.note) as keeper,
+        _recorded(run, share),
+    ):
         if share.rank == 0:
             _begin(run, config, dataset, experiment_name, share)
-        _fit(run, config, dataset, share, progress=shown, stop_requested=stop_requested)
+        from_first_process(None, share)  # what the first process had to fetch is there
+        _fit(run, config, dataset, share, progress=shown, keeper=keeper, stop_signalled=stop_signalled)
     return run.directory
 
 
+def require_shared_mirror(directory: Path, share: Share) -> None:
+    """Refuse to train on several machines that mirror a store of objects each for itself.
+
+    Their processes write one checkpoint together, and read it together.
+
+    Raises:
+        UserError: that is so.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", share.world))
+    if here < share.world and mirror_of(directory) is not None and not os.environ.get(SCRATCH):
+        raise UserError(
+            f"{uri(directory)}: {share.world} processes on several machines train it, and each machine would keep files"
+            f" of its own; have {SCRATCH} name a directory that all of them see, such as a ReadWriteMany volume"
+        )
+
+
 @contextmanager
-def _locked(run: Run, share: Share) -> Iterator[None]:
+def _claimed(run: Run, share: Share, progress: Progress) -> Iterator[str | None]:
+    """The run is this process's alone; yields the token that says so, or None in all but the first process."""
     if share.rank:
-        yield
+        yield None
         return
     with run.lock():
-        yield
+        yield claim(run, progress.note)
 
 
 def _begin(run: Run, config: Config, dataset: Dataset, experiment_name: str, share: Share) -> None:
@@ -109,7 +139,14 @@ def _begin(run: Run, config: Config, dataset: Dataset, experiment_name: str, sha
 
 
 def _fit(
-    run: Run, config: Config, dataset: Dataset, share: Share, *, progress: Progress, stop_requested: Callable[[], bool]
+    run: Run,
+    config: Config,
+    dataset: Dataset,
+    share: Share,
+    *,
+    progress: Progress,
+    keeper: Keeper | None,
+    stop_signalled: Callable[[], bool],
 ) -> None:
     if config.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -122,11 +159,17 @@ def _fit(
     restored = checkpoints.latest(progress.note)
     state = TrainingState.from_json(restored.state) if restored else TrainingState()
     _check_world(state, share, config, run)
-    lead = share.rank == 0
-    with EventLog(run.events, config, state.step, lead=lead) as events:
-        surroundings = Surroundings(
-            checkpoints, events, progress, stop_requested, lambda saved: _record_state(run, saved) if lead else None
-        )
+
+    def stop_requested() -> bool:
+        return stop_signalled() or (keeper is not None and keeper.is_lost)
+
+    def on_save(saved: TrainingState) -> None:
+        if keeper is not None:
+            _record_state(run, saved)
+            keeper.wake()
+
+    with EventLog(run.events, config, state.step, lead=keeper is not None) as events:
+        surroundings = Surroundings(checkpoints, events, progress, stop_requested, on_save)
         loop = TrainingLoop(
             config,
             model,
@@ -138,7 +181,7 @@ def _fit(
             state=state,
         )
         loop.run(restored.directory if restored else None)
-    if lead:
+    if keeper is not None:
         _publish(run, checkpoints, state)
 
 
@@ -165,8 +208,9 @@ def _publish(run: Run, checkpoints: CheckpointStore, state: TrainingState) -> No
     best = checkpoints.best(state.best_step)
     with atomic_directory(run.model, replace=True) as directory:
         for path in best.iterdir():
-            if path.name not in ("manifest.json", "state.json"):
+            if path.name not in (MANIFEST, STATE):
                 shutil.copy2(path, directory)
+        write_manifest(directory)
     run.add_metrics("val", state.best)
     run.update(status=FINISHED, ended=now(), best_epoch=state.tracker.best_epoch, epochs=state.epoch - 1, error=None)
 

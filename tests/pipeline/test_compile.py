@@ -124,4 +124,4 @@ def test_every_output_artifact_leaves_a_file() -> None:
         source = file.read_text()
         outputs = [line.split(":")[0].strip() for line in source.splitlines() if "dsl.Output[" in line]
         for name in outputs:
-            assert f"{name}.path" in source or f"{name}.uri = " in source, f"{file.parent.name}: {name}"
+            assert f"{name}.path" in source or f"hand_on({name}, " in source, f"{file.parent.name}: {name}"
