@@ -17,13 +17,14 @@ from receipt_counter.processes import die_with_parent
 from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.files import read_json
 from receipt_counter.storage.run import Run
-from receipt_counter.storage.store import Store
+from receipt_counter.storage.store import Store, open_store
 
 if TYPE_CHECKING:  # the steps that need them import them: each costs seconds
     from receipt_counter.config.schema import Config
     from receipt_counter.data.dataset import Dataset
 
 PROBLEMS_SHOWN = 10
+PIPELINE_POD = "KFP_POD_NAME"  # variable that Pipelines sets in the pods of its steps on a cluster
 
 
 @contextmanager
@@ -82,6 +83,31 @@ def prepare_data(config: Config, store: Store, progress: Progress) -> Dataset:
     what = json.dumps(specification(config), sort_keys=True)
     path = store.datasets / f"rendered-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
     return render_dataset(config, path, progress=progress.callback("render images"))
+
+
+def train(config: Config, dataset: Dataset, store: str, experiment_name: str, progress: Progress) -> Path:
+    """Train a run: in this pod or on this machine, or from a pipeline's pod on several machines, as a TrainJob.
+
+    Args:
+        config: the resolved config; `cluster.nodes` says on how many machines.
+        dataset: what to train on.
+        store: where runs live.
+        experiment_name: recorded with the run.
+        progress: shows how far it is.
+
+    Returns:
+        The run directory; its status is "finished".
+
+    Raises:
+        UserError: see `launch` and `train_on_machines`.
+    """
+    if config.cluster.nodes > 1 and PIPELINE_POD in os.environ:
+        from receipt_counter.cluster.following import train_on_machines
+
+        return train_on_machines(config, dataset, store, experiment_name=experiment_name, progress=progress)
+    from receipt_counter.training.launch import launch
+
+    return launch(config, dataset, open_store(store).root, experiment_name=experiment_name, progress=progress)
 
 
 def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict[str, float]:

@@ -14,13 +14,12 @@ from receipt_counter.config.validation import DECLARATIONS
 from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.study.search_file import SearchFile
 from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter, StudySettings
-from receipt_counter.study.trial_job import CONFIG_FILE, CONTAINER, MOUNT, trial_job
+from receipt_counter.study.trial_job import CONFIG_FILE, MOUNT, trial_runtimes, trial_template
 from receipt_counter.study.variants import Variant, override_text, write_variants
 
 PRESET_ANNOTATION = "receipt-counter/preset"
 SPLIT_ANNOTATION = "receipt-counter/split"  # that its trials are judged on
 VARIANTS_FILE, SETTINGS_FILE = "variants.yaml", "study.yaml"
-_COMPLETE, _FAILED = (f'status.conditions.#(type=="{kind}")#|#(status=="True")#' for kind in ("Complete", "Failed"))
 
 
 def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocument:
@@ -48,7 +47,7 @@ def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocum
         "maxFailedTrialCount": min(settings.budget.failed_trials, settings.budget.trials),
         "trialTemplate": _template(
             settings,
-            config.cluster,
+            config,
             ["--seeds", ",".join(map(str, settings.seeds)), "--split", "val", *overrides],
             [{"name": name, "reference": key, "description": _described(key)} for key, name in names.items()],
         ),
@@ -61,7 +60,7 @@ def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocum
             "algorithmSettings": [{"name": name, "value": str(value)} for name, value in chosen.items()],
         }
     files = {CONFIG_FILE: to_yaml(config), SETTINGS_FILE: to_yaml(settings)}
-    return _document(settings, spec, files, "hyperparameter", preset, "val")
+    return _document(settings, config.cluster, spec, files, "hyperparameter", preset, "val")
 
 
 def ablation_document(
@@ -91,7 +90,7 @@ def ablation_document(
         "maxFailedTrialCount": min(settings.budget.failed_trials, trials),
         "trialTemplate": _template(
             settings,
-            config.cluster,
+            config,
             [
                 "--variants", f"{MOUNT}/{VARIANTS_FILE}", "--variant", "${trialParameters.variant}",
                 "--seeds", "${trialParameters.seed}", "--split", split,
@@ -103,11 +102,17 @@ def ablation_document(
         ),
     }  # fmt: skip
     files = {CONFIG_FILE: to_yaml(config), VARIANTS_FILE: write_variants(variants)}
-    return _document(settings, spec, files, "ablation", preset, split)
+    return _document(settings, config.cluster, spec, files, "ablation", preset, split)
 
 
 def _document(
-    settings: StudySettings, spec: dict[str, Any], files: Mapping[str, str], kind: str, preset: str, split: str
+    settings: StudySettings,
+    cluster: Cluster,
+    spec: dict[str, Any],
+    files: Mapping[str, str],
+    kind: str,
+    preset: str,
+    split: str,
 ) -> StudyDocument:
     content = {
         "apiVersion": "kubeflow.org/v1beta1",
@@ -123,7 +128,8 @@ def _document(
             "resumePolicy": "Never",
         },
     }
-    return StudyDocument(V1beta1Experiment.model_validate(content), {_config_map(settings): files})
+    name = _config_map(settings)
+    return StudyDocument(V1beta1Experiment.model_validate(content), {name: files}, trial_runtimes(cluster, name))
 
 
 def experiment_name(settings: StudySettings) -> str:
@@ -180,13 +186,11 @@ def _described(key: str) -> str:
 
 
 def _template(
-    settings: StudySettings, cluster: Cluster, arguments: Sequence[str], parameters: Sequence[Mapping[str, str]]
+    settings: StudySettings, config: Config, arguments: Sequence[str], parameters: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
+    name, processes = _config_map(settings), config.training.processes
     return {
-        "primaryContainerName": CONTAINER,
-        "successCondition": _COMPLETE,
-        "failureCondition": _FAILED,
+        **trial_template(config.cluster, settings.base_name, name, processes, arguments),
         "retain": True,
         "trialParameters": list(parameters),
-        "trialSpec": trial_job(cluster, settings.base_name, _config_map(settings), arguments),
     }

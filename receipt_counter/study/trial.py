@@ -17,6 +17,7 @@ from statistics import fmean
 from receipt_counter.config.loading import from_yaml, resolve_onto
 from receipt_counter.config.schema import Config
 from receipt_counter.config.source import read_override
+from receipt_counter.data.dataset import Dataset
 from receipt_counter.data.example import SPLITS
 from receipt_counter.errors import UserError, suggestion
 from receipt_counter.processes import die_with_parent
@@ -25,6 +26,7 @@ from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store, open_store
 from receipt_counter.study.runs import dataset_of, with_seed
 from receipt_counter.study.variants import Variant, read_variants
+from receipt_counter.training.launch import launch, launch_apart, this_machine
 
 STORE = "RECEIPT_COUNTER_STORE"  # where runs live; a cluster's Job sets it, the local engine too
 
@@ -41,8 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         store = open_store(os.environ.get(STORE))
-        config = _variant(arguments)
-        figures = [_run(config, seed, arguments, store, open_progress()) for seed in arguments.seeds]
+        config, progress, name = _variant(arguments), open_progress(), arguments.experiment_name
+        # all are trained before the first is judged: of several machines only the first judges, the others are free
+        trained = [
+            _train(with_seed(config, seed), number, name, store, progress)
+            for number, seed in enumerate(arguments.seeds)
+        ]
+        if this_machine(config).rank:
+            return 0
+        figures = [_judge(run, dataset, arguments.split, progress) for run, dataset in trained]
         for name, value in means(figures).items():
             print(f"{name}={value:.8g}", flush=True)
     except UserError as error:
@@ -88,19 +97,23 @@ def _named(file: Path, name: str) -> Variant:
     return variants[name]
 
 
-def _run(
-    config: Config, seed: int, arguments: argparse.Namespace, store: Store, progress: Progress
-) -> Mapping[str, float]:
-    """Train and judge one seed; returns its figures on the split."""
-    from receipt_counter.steps import evaluate
-    from receipt_counter.training.launch import launch
+def _train(config: Config, number: int, name: str, store: Store, progress: Progress) -> tuple[Run, Dataset]:
+    """The finished run of one seed, and what it was trained on."""
+    dataset = dataset_of(config, store, progress)
+    if this_machine(config).world == 1:
+        directory = launch(config, dataset, store.root, experiment_name=name, progress=progress)
+    else:
+        directory = launch_apart(config, dataset, store.root, experiment_name=name, number=number)
+    return Run.open(directory), dataset
 
-    seeded = with_seed(config, seed)
-    dataset = dataset_of(seeded, store, progress)
-    run = Run.open(launch(seeded, dataset, store.root, experiment_name=arguments.experiment_name, progress=progress))
-    if not (run.evaluation(arguments.split) / "metrics.json").exists():
-        evaluate(run, dataset, arguments.split, progress)
-    figures: Mapping[str, float] = run.record["splits"][arguments.split]
+
+def _judge(run: Run, dataset: Dataset, split: str, progress: Progress) -> Mapping[str, float]:
+    """A run's figures on a split."""
+    from receipt_counter.steps import evaluate
+
+    if not (run.evaluation(split) / "metrics.json").exists():
+        evaluate(run, dataset, split, progress)
+    figures: Mapping[str, float] = run.record["splits"][split]
     return figures
 
 

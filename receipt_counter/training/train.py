@@ -60,7 +60,7 @@ def train(
     Raises:
         UserError: the run diverged, was interrupted, ran out of memory or disk, ...; run.json says the same.
     """
-    share = start_processes(config.training.processes)
+    share = start_processes(config)
     identity = run_id(config, dataset.fingerprint, code_version())
     run = Run(Store(store).run_directory(identity))
     if from_first_process(run.status == FINISHED, share):
@@ -102,6 +102,7 @@ def _begin(run: Run, config: Config, dataset: Dataset, experiment_name: str, sha
             "trial": os.environ.get("RECEIPT_COUNTER_TRIAL"),
             "versions": library_versions(),
             "processes": share.world,
+            "nodes": share.machines,
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         },

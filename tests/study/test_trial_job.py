@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from receipt_counter.cluster.pods import QUEUE_LABEL
 from receipt_counter.config.cluster import Cluster
-from receipt_counter.study.trial_job import QUEUE_LABEL, trial_job
+from receipt_counter.study.trial_job import trial_job
 
 STORE = {"name": "store", "persistentVolumeClaim": {"claimName": "shared"}}
 
 
 def made(**cluster: Any) -> dict[str, Any]:
-    return trial_job(Cluster(**{"gpus": 0, **cluster}), "study", "study-files", ["--seeds", "1"])
+    return trial_job(Cluster(**{"gpus": 0, **cluster}), "study-files", ["--seeds", "1"])
 
 
 def pod(**cluster: Any) -> dict[str, Any]:
