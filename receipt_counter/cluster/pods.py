@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receipt_counter.config.cluster import Cluster
@@ -42,11 +42,16 @@ def labels(component: str) -> dict[str, str]:
     }
 
 
+def variables(values: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Environment variables whose values are taken as they are: `$(NAME)` would be another variable's."""
+    return [{"name": name, "value": value.replace("$(", "$$(")} for name, value in values.items()]
+
+
 def store_environment(cluster: Cluster) -> list[dict[str, Any]]:
     """The variables that say where runs live, and of an object store how to reach it."""
-    variables: list[dict[str, Any]] = [{"name": STORE, "value": cluster.store}]
+    place: list[dict[str, Any]] = [{"name": STORE, "value": cluster.store}]
     if cluster.is_on_volume:
-        return variables
+        return place
     settings = [
         {
             "name": name,
@@ -54,7 +59,7 @@ def store_environment(cluster: Cluster) -> list[dict[str, Any]]:
         }
         for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION")
     ]
-    return [*variables, {"name": CREDENTIALS, "value": CREDENTIALS_MOUNT}, *settings]
+    return [*place, {"name": CREDENTIALS, "value": CREDENTIALS_MOUNT}, *settings]
 
 
 def store_volume(cluster: Cluster) -> dict[str, Any]:
@@ -131,6 +136,7 @@ def training_container(
     *,
     command: Sequence[str] = (),
     arguments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
     mounts: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """The container that trains.
@@ -139,6 +145,7 @@ def training_container(
         cluster: what it runs on.
         name: of the container.
         command, arguments: what it runs; none where a TrainJob says it.
+        environment: further variables; the values are taken as they are.
         mounts: of further volumes.
     """
     program = {"command": list(command), "args": list(arguments)}
@@ -147,7 +154,7 @@ def training_container(
         "name": name,
         "image": cluster.image_of_training,
         **{key: words for key, words in program.items() if words},
-        "env": store_environment(cluster),
+        "env": [*store_environment(cluster), *variables(environment or {})],
         # limits as requested: quotas count both, and a trial's speed does not depend on its neighbours
         "resources": {"requests": compute, "limits": {**compute, **({GPU: cluster.gpus} if cluster.gpus else {})}},
         "securityContext": CONTAINER_SECURITY,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receipt_counter.cluster.pods import QUEUE_LABEL, labels, training_container, training_pod
+from receipt_counter.cluster.pods import QUEUE_LABEL, labels, training_container, training_pod, variables
 from receipt_counter.config.cluster import Cluster
 
 GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"
@@ -73,7 +73,7 @@ def training_runtime(
 
 
 def train_job(
-    cluster: Cluster, runtime: str, processes: int, command: Sequence[str], environment: Mapping[str, str] | None = None
+    cluster: Cluster, runtime: str, processes: int, command: Sequence[str], environment: Mapping[str, str]
 ) -> dict[str, Any]:
     """A TrainJob; it has no name yet.
 
@@ -87,10 +87,6 @@ def train_job(
         command: of every machine.
         environment: further variables; the values are taken as they are.
     """
-    variables = [
-        {"name": name, "value": value.replace("$(", "$$(")}  # else the kubelet puts another variable there
-        for name, value in (environment or {}).items()
-    ]
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "TrainJob",
@@ -101,7 +97,7 @@ def train_job(
                 "numNodes": cluster.nodes,
                 "numProcPerNode": processes,
                 "command": list(command),
-                **({"env": variables} if variables else {}),
+                "env": variables(environment),
             },
         },
     }

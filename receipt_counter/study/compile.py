@@ -14,7 +14,7 @@ from receipt_counter.config.validation import DECLARATIONS
 from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.study.search_file import SearchFile
 from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter, StudySettings
-from receipt_counter.study.trial_job import CONFIG_FILE, MOUNT, trial_runtimes, trial_template
+from receipt_counter.study.trial_job import CONFIG_FILE, MOUNT, NAME_PARAMETER, trial_runtimes, trial_template
 from receipt_counter.study.variants import Variant, override_text, write_variants
 
 PRESET_ANNOTATION = "receipt-counter/preset"
@@ -192,5 +192,5 @@ def _template(
     return {
         **trial_template(config.cluster, settings.base_name, name, processes, arguments),
         "retain": True,
-        "trialParameters": list(parameters),
+        "trialParameters": [*parameters, NAME_PARAMETER],
     }

@@ -22,6 +22,7 @@ from receipt_counter.data.example import SPLITS
 from receipt_counter.errors import UserError, suggestion
 from receipt_counter.processes import die_with_parent
 from receipt_counter.progress import Progress, open_progress
+from receipt_counter.storage.labels import LABEL, STUDY, label_events
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store, open_store
 from receipt_counter.study.runs import dataset_of, with_seed
@@ -29,6 +30,7 @@ from receipt_counter.study.variants import Variant, read_variants
 from receipt_counter.training.launch import launch, launch_apart, this_machine
 
 STORE = "RECEIPT_COUNTER_STORE"  # where runs live; a cluster's Job sets it, the local engine too
+TRIAL = "RECEIPT_COUNTER_TRIAL"  # the trial's name; they set it too, and the local engine the study's
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,11 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         store = open_store(os.environ.get(STORE))
         config, progress, name = _variant(arguments), open_progress(), arguments.experiment_name
+        _name_study()
         # all are trained before the first is judged: of several machines only the first judges, the others are free
-        trained = [
-            _train(with_seed(config, seed), number, name, store, progress)
-            for number, seed in enumerate(arguments.seeds)
-        ]
+        trained = []
+        for number, seed in enumerate(arguments.seeds):
+            os.environ[LABEL] = _label(arguments, seed)
+            trained.append(_train(with_seed(config, seed), number, name, store, progress))
         if this_machine(config).rank:
             return 0
         figures = [_judge(run, dataset, arguments.split, progress) for run, dataset in trained]
@@ -97,6 +100,22 @@ def _named(file: Path, name: str) -> Variant:
     return variants[name]
 
 
+def _name_study() -> None:
+    """Katib names a trial "<study>-<8 characters>", and has no other place for the study's name in its template."""
+    if STUDY not in os.environ and TRIAL in os.environ:
+        os.environ[STUDY] = os.environ[TRIAL].rpartition("-")[0]
+
+
+def _label(arguments: argparse.Namespace, seed: int) -> str:
+    """What TensorBoard calls a run: its variant, or what a search changed, and its seed."""
+    keys = [text.partition("=")[0].split(".") for text in arguments.overrides]
+    leaves = [key[-1] for key in keys]
+    names = [key[-1] if leaves.count(key[-1]) == 1 else ".".join(key[-2:]) for key in keys]
+    values = [text.partition("=")[2] for text in arguments.overrides]
+    changed = ",".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+    return f"{arguments.variant or changed or 'baseline'}-seed{seed}"
+
+
 def _train(config: Config, number: int, name: str, store: Store, progress: Progress) -> tuple[Run, Dataset]:
     """The finished run of one seed, and what it was trained on."""
     dataset = dataset_of(config, store, progress)
@@ -104,7 +123,10 @@ def _train(config: Config, number: int, name: str, store: Store, progress: Progr
         directory = launch(config, dataset, store.root, experiment_name=name, progress=progress)
     else:
         directory = launch_apart(config, dataset, store.root, experiment_name=name, number=number)
-    return Run.open(directory), dataset
+    run = Run.open(directory)
+    if run.events.is_dir() and not this_machine(config).rank:
+        label_events(run.events)  # again: another study may have trained it
+    return run, dataset
 
 
 def _judge(run: Run, dataset: Dataset, split: str, progress: Progress) -> Mapping[str, float]:

@@ -13,6 +13,8 @@ MOUNT = "/etc/receipt-counter"
 CONFIG_FILE = "config.yaml"
 CONTAINER = "trial"
 _COMMAND = ("python", "-m", "receipt_counter.study.trial", "--config", f"{MOUNT}/{CONFIG_FILE}")
+_NAMED = {"RECEIPT_COUNTER_TRIAL": "${trialParameters.trialName}"}
+NAME_PARAMETER = {"name": "trialName", "reference": "${trialSpec.Name}", "description": "The trial's own name."}
 _MOUNTS = ({"name": "study", "mountPath": MOUNT, "readOnly": True},)
 _CONDITION = 'status.conditions.#(type=="{}")#|#(status=="True")#'
 
@@ -44,7 +46,7 @@ def trial_template(
             "batch.kubernetes.io/job-completion-index": "0",
         },
         **ends,
-        "trialSpec": train_job(cluster, config_map, processes, [*_COMMAND, *whole]),
+        "trialSpec": train_job(cluster, config_map, processes, [*_COMMAND, *whole], _NAMED),
     }
 
 
@@ -70,7 +72,12 @@ def trial_job(cluster: Cluster, config_map: str, arguments: Sequence[str]) -> di
     """
     disrupted = [{"type": "DisruptionTarget", "status": "True"}]
     container = training_container(
-        cluster, CONTAINER, command=_COMMAND[:3], arguments=[*_COMMAND[3:], *arguments], mounts=_MOUNTS
+        cluster,
+        CONTAINER,
+        command=_COMMAND[:3],
+        arguments=[*_COMMAND[3:], *arguments],
+        environment=_NAMED,
+        mounts=_MOUNTS,
     )
     return {
         "apiVersion": "batch/v1",

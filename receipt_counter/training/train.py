@@ -23,6 +23,7 @@ from receipt_counter.errors import UserError
 from receipt_counter.model.build import build_model
 from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.files import atomic_directory, write_atomic
+from receipt_counter.storage.labels import STUDY, label_events
 from receipt_counter.storage.run import FINISHED, Run, now
 from receipt_counter.storage.store import Store, run_id
 from receipt_counter.storage.versions import code_version, library_versions
@@ -98,7 +99,7 @@ def _begin(run: Run, config: Config, dataset: Dataset, experiment_name: str, sha
             "data_fingerprint": dataset.fingerprint,
             "data_name": dataset.name,
             "image": os.environ.get("RECEIPT_COUNTER_IMAGE"),
-            "study": os.environ.get("RECEIPT_COUNTER_STUDY"),
+            "study": os.environ.get(STUDY),
             "trial": os.environ.get("RECEIPT_COUNTER_TRIAL"),
             "versions": library_versions(),
             "processes": share.world,
@@ -125,6 +126,8 @@ def _fit(
     _check_world(state, share, config, run)
     lead = share.rank == 0
     with EventLog(run.events, config, state.step, lead=lead) as events:
+        if lead:
+            label_events(run.events)
         surroundings = Surroundings(
             checkpoints, events, progress, stop_requested, lambda saved: _record_state(run, saved) if lead else None
         )

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.engines.api_server import ApiServer, Key, status
 
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 _PATH = re.compile(r"/(api/v1|apis/[^/]+/[^/]+)/namespaces/([^/]+)/(\w+)(?:/([^/]+))?(/log)?$")
 _TESTED_THERE = ("experiments", "trials", "configmaps")  # by the engines' stand-in
 
@@ -21,12 +22,14 @@ class ClusterServer(ApiServer):
 
     Attributes:
         printed: {pod: [(time, line)]} of its first container.
+        asked: {resource as a Role names it: verbs} of all requests.
         absent: plurals that this cluster does not have.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.printed: dict[str, list[tuple[str, str]]] = {}
+        self.asked: dict[str, set[str]] = {}
         self.absent: set[str] = set()
 
     def answer(self, method: str, path: str, kind: str, body: Any) -> tuple[int, Any]:
@@ -36,6 +39,9 @@ class ClusterServer(ApiServer):
         if match is None or match[3] in self.absent:
             return 404, "404 page not found\n"
         plural, namespace = match[3], match[2]
+        group = match[1].split("/")[1] if match[1] != "api/v1" else ""
+        verb = _VERBS.get(method) or ("get" if match[4] else "list")
+        self.asked.setdefault(f"{group}/{plural}{match[5] or ''}", set()).add(verb)
         if plural in _TESTED_THERE and method != "PATCH":
             return super().answer(method, path, kind, body)
         with self._lock:

@@ -25,10 +25,11 @@ RIGHTS = {
         "/configmaps": {"create", "delete", "get", "patch"},
     },
     "receipt-counter-tensorboard-maker": {
-        "apps/deployments": MAKE | {"patch"},
-        "/services": MAKE | {"patch"},
-        "networking.istio.io/virtualservices": MAKE | {"patch"},
-        "tensorboard.kubeflow.org/tensorboards": MAKE | {"patch"},
+        "apps/deployments": {"create", "delete", "get", "list", "patch"},
+        "/services": {"create", "delete", "get", "patch"},
+        "networking.istio.io/virtualservices": {"create", "delete", "get", "patch"},
+        "tensorboard.kubeflow.org/tensorboards": {"create", "delete", "get", "list", "patch"},
+        "kubeflow.org/experiments": {"get"},
     },
 }
 
