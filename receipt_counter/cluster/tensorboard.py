@@ -40,7 +40,6 @@ SERVICE_ACCOUNT = "receipt-counter-tensorboard"  # of manifests/base/tensorboard
 _LONGEST_NAME = 63
 _PREFIX = "receipt-counter-tb-"
 _LOGS = "/logs"  # where the sidecar mirrors to
-_STALE_MINUTES = 10  # after which a mirror that has touched nothing is begun anew
 
 
 @dataclass(frozen=True)
@@ -166,16 +165,16 @@ def _server(cluster: Cluster, study: str, mount: dict[str, Any]) -> dict[str, An
 
 def _mirror(cluster: Cluster, logs: dict[str, Any]) -> dict[str, Any]:
     """The sidecar that copies event files, and later what is new of them, from the object store."""
-    fresh = {"exec": {"command": ["sh", "-c", f'[ "$(find {_LOGS} -maxdepth 1 -mmin -{_STALE_MINUTES})" ]']}}
+    begun = {"exec": {"command": ["test", "-d", f"{_LOGS}/runs"]}}  # it ends by itself where it cannot go on
     return {
         "name": "mirror",
         "image": cluster.image,
         "command": ["python", "-m", "receipt_counter.storage.mirror"],
         "args": [f"{cluster.store}/runs", f"{_LOGS}/runs", "--only", "events"],
         "env": [{"name": "HOME", "value": "/tmp"}, *store_environment(cluster)],
-        "startupProbe": {**fresh, "periodSeconds": 5, "failureThreshold": 24},
-        "readinessProbe": {**fresh, "periodSeconds": 30},
-        "livenessProbe": {**fresh, "periodSeconds": 60},
+        "startupProbe": {**begun, "periodSeconds": 5, "failureThreshold": 24},
+        "readinessProbe": {**begun, "periodSeconds": 30},
+        "livenessProbe": {**begun, "periodSeconds": 60},
         "resources": {
             "requests": {"cpu": "50m", "memory": "256Mi"},
             "limits": {"cpu": "500m", "memory": "512Mi"},

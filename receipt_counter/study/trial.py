@@ -102,7 +102,7 @@ def _named(file: Path, name: str) -> Variant:
 
 def _name_study() -> None:
     """Katib names a trial "<study>-<8 characters>", and has no other place for the study's name in its template."""
-    if STUDY not in os.environ and TRIAL in os.environ:
+    if not os.environ.get(STUDY) and os.environ.get(TRIAL):
         os.environ[STUDY] = os.environ[TRIAL].rpartition("-")[0]
 
 

@@ -63,6 +63,8 @@ def train(
     """
     share = start_processes(config)
     identity = run_id(config, dataset.fingerprint, code_version())
+    if from_first_process(identity, share) != identity:
+        raise UserError(f"process {share.rank} would train another run than the first: their code or data differ")
     run = Run(Store(store).run_directory(identity))
     if from_first_process(run.status == FINISHED, share):
         return run.directory

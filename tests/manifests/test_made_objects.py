@@ -12,9 +12,10 @@ from receipt_counter.cluster.train_job import training_runtime
 from receipt_counter.config.cluster import Cluster
 from tests.manifests.policy import RULES, Manifest
 from tests.manifests.rendering import name_of, needs_kubectl, rendered
-from tests.manifests.test_access import GATEWAY, MINIO, STRANGER, Pod, passes
+from tests.manifests.test_access import GATEWAY, MINIO, STRANGER, WORLD, Pod, passes
 from tests.manifests.test_schemas import CUSTOM, VERSIONS, custom_problems, problem
 
+OBJECT_STORE = "overlays/object-store"
 STORES = ("/experiments", "s3://bucket/runs")
 # No right to make budgets is given away for what any drain may take: a Deployment without one always goes.
 WITHOUT_BUDGET = "disruption_budgets_match"
@@ -36,11 +37,30 @@ def machine(store: str) -> Manifest:
 
 
 @needs_kubectl
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize(("target", "store"), zip(("base", OBJECT_STORE), STORES, strict=True))
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule != WITHOUT_BUDGET])
-def test_rule(rule: str, store: str) -> None:
-    objects = [*rendered("base"), *tensorboard(store), machine(store)]
+def test_rule(rule: str, target: str, store: str) -> None:
+    objects = [*rendered(target), *tensorboard(store), machine(store)]
     assert list(RULES[rule](objects)) == []
+
+
+@needs_kubectl
+@pytest.mark.parametrize("version", VERSIONS)
+def test_schemas_of_the_overlay(version: str) -> None:
+    for item in rendered(OBJECT_STORE):
+        assert problem(json.dumps(item, sort_keys=True), version) is None, name_of(item)
+
+
+@needs_kubectl
+def test_the_tensorboard_of_all_mirrors_as_a_studys_does() -> None:
+    (deployment,) = (item for item in rendered(OBJECT_STORE) if item["kind"] == "Deployment")
+    server, mirror = deployment["spec"]["template"]["spec"]["containers"]
+    assert server["args"][0] == "--logdir=/logs/runs"
+    ours = tensorboard(STORES[1])[0]["spec"]["template"]["spec"]["containers"][1]
+    for part in ("name", "image", "command", "resources", "securityContext", "volumeMounts", "livenessProbe"):
+        assert mirror[part] == ours[part], part
+    assert {variable["name"] for variable in mirror["env"]} == {variable["name"] for variable in ours["env"]}
+    assert mirror["args"] == ["$(RECEIPT_COUNTER_STORE)/runs", *ours["args"][1:]]
 
 
 @needs_kubectl
@@ -70,6 +90,9 @@ def test_kubeflows_object_has_no_other_field() -> None:
     ("target", "other", "port", "direction", "expected"),
     [
         ("overlays/single-node", MINIO, 9000, "Egress", True),
+        (OBJECT_STORE, WORLD, 443, "Egress", True),
+        (OBJECT_STORE, WORLD, 80, "Egress", False),
+        ("base", WORLD, 443, "Egress", False),
         ("overlays/kubeflow-profile", GATEWAY, 6006, "Ingress", True),
         ("overlays/kubeflow-profile", STRANGER, 6006, "Ingress", False),
     ],

@@ -33,6 +33,20 @@ def test_a_directory_is_a_volume_and_an_object_store_is_none(store: str, mounted
     assert {"name": "RECEIPT_COUNTER_STORE", "value": store} in container["env"]
 
 
+def test_the_keys_of_an_object_store_are_files_and_its_place_is_optional() -> None:
+    made = pod(store="s3://bucket/runs", credentials="keys")
+    (container,) = made["containers"]
+    assert made["volumes"][-1] == {"name": "credentials", "secret": {"secretName": "keys", "defaultMode": 0o440}}
+    mounted = {"name": "credentials", "mountPath": "/etc/receipt-counter-credentials", "readOnly": True}
+    assert mounted in container["volumeMounts"]
+    variables = {variable["name"]: variable for variable in container["env"]}
+    assert variables["RECEIPT_COUNTER_CREDENTIALS"]["value"] == mounted["mountPath"]
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION"):
+        reference = variables[name]["valueFrom"]["configMapKeyRef"]
+        assert reference == {"name": "receipt-counter-store", "key": name, "optional": True}
+    assert "credentials" not in str(pod(store="/experiments"))
+
+
 def test_gpus_are_limited_and_their_nodes_tolerated() -> None:
     made = pod(gpus=2, cpu="4", memory="8Gi")
     (container,) = made["containers"]

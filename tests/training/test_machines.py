@@ -37,11 +37,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return write_squares(tmp_path_factory.mktemp("data") / "squares", {"train": 64, "val": 8})
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports() -> int:
+    """The first of two free ports: each seed of a trial meets on the next one."""
+    while True:
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            second.bind(("127.0.0.1", port + 1))
+            return port
 
 
 def clean_environment() -> dict[str, str]:
@@ -64,7 +67,7 @@ class Machines:
 
     def start(self, *arguments: str) -> list[subprocess.Popen[str]]:
         told = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1"}
-        told |= {"PET_MASTER_PORT": str(free_port()), "RECEIPT_COUNTER_STORE": str(self.store)}
+        told |= {"PET_MASTER_PORT": str(free_ports()), "RECEIPT_COUNTER_STORE": str(self.store)}
         return [
             subprocess.Popen(
                 arguments or self.training,
