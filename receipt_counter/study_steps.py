@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from receipt_counter.config.loading import parse_config
 from receipt_counter.engines.base import UNSUCCESSFUL, SweepResult, name_of
 from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.engines.view import ReportedView
 from receipt_counter.progress import Progress
-from receipt_counter.steps import PIPELINE_POD
 from receipt_counter.storage.store import Store
 from receipt_counter.study.compare import compare as compare_study
 from receipt_counter.study.documents import parse_document
-
-SECONDS_TO_BEGIN = 300.0  # that a study may take until its Experiment is there: the sweep's image may have to be pulled
-
-
-def tensorboard(config: str, experiment: str, store: str) -> str:
-    """Make a study's TensorBoard where a pipeline's pod calls it; elsewhere say how to start one.
-
-    Args:
-        config: the resolved config, as YAML.
-        experiment: the study's Experiment and its ConfigMaps, as YAML.
-        store: where runs live.
-
-    Returns:
-        A page about it, as Markdown.
-    """
-    if PIPELINE_POD not in os.environ:
-        return f"# TensorBoard\n\n`receipt-counter tensorboard --store {store}` shows the runs of {store}.\n"
-    from receipt_counter.cluster.tensorboard import study_page
-    from receipt_counter.engines.katib.submission import submitted
-
-    study = name_of(submitted(parse_document(experiment)).experiment)
-    return study_page(parse_config(config).cluster, study, SECONDS_TO_BEGIN)
 
 
 def sweep(experiment: str, store: Store, workers: int, progress: Progress) -> SweepResult:

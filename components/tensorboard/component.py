@@ -25,9 +25,10 @@ def tensorboard(
     """
     from pathlib import Path
 
-    from receipt_counter import steps, study_steps
+    from receipt_counter import steps
+    from receipt_counter.tensorboard_step import show_study
 
     with steps.step("tensorboard") as progress:
-        text = study_steps.tensorboard(config, experiment, store)
+        text = show_study(config, experiment, store)
         progress.note(text.splitlines()[2])
         Path(page.path).write_text(text)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from receipt_counter import steps, study_steps
+from receipt_counter import steps, tensorboard_step
 from receipt_counter.cli import main
 from receipt_counter.cluster.connection import Connection, Patience
 from receipt_counter.cluster.objects import Objects
@@ -142,11 +142,11 @@ class TestStep:
     """The pipelines' step."""
 
     def page(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> tuple[str, str]:
-        monkeypatch.setattr(study_steps, "SECONDS_TO_BEGIN", 0.0)
+        monkeypatch.setattr(tensorboard_step, "SECONDS_TO_BEGIN", 0.0)
         document = small_study(tmp_path / "study")
         config = to_yaml(resolve(None, "laptop", ["cluster.namespace=team"]).config)
         name = name_of(submitted(document).experiment)
-        return study_steps.tensorboard(config, document_text(document), "/experiments"), name
+        return tensorboard_step.show_study(config, document_text(document), "/experiments"), name
 
     def test_here_it_makes_nothing(self, server: ClusterServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         monkeypatch.delenv(steps.PIPELINE_POD, raising=False)

@@ -65,18 +65,20 @@ class Machines:
         self.trial = [*command, "receipt_counter.study.trial", "--config", str(config)]
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str) -> list[subprocess.Popen[str]]:
+    def start(self, *arguments: str, second: Sequence[str] = ()) -> list[subprocess.Popen[str]]:
+        """Start both; the second with the same command, or one of its own."""
+        first = list(arguments or self.training)
         told = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1"}
         told |= {"PET_MASTER_PORT": str(free_ports()), "RECEIPT_COUNTER_STORE": str(self.store)}
         return [
             subprocess.Popen(
-                arguments or self.training,
+                command,
                 env={**clean_environment(), **told, "PET_NODE_RANK": str(rank)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            for rank in (0, 1)
+            for rank, command in enumerate((first, second or first))
         ]
 
     def finish(self, *arguments: str) -> tuple[str, str]:
@@ -151,6 +153,16 @@ def test_what_ends_one_machine_ends_both_and_they_continue(dataset: Dataset, one
     assert [process.returncode for process in processes] == [-signal.SIGKILL, 1]
     machines.finish()
     require_same(machines.run, one_machine)
+
+
+def test_machines_that_would_train_different_runs(dataset: Dataset, tmp_path: Path) -> None:
+    machines = Machines(tmp_path / "different", dataset)
+    other = write_squares(tmp_path / "squares", {"train": 64, "val": 8}, seed=1)
+    elsewhere = [str(other.path) if word == str(dataset.path) else word for word in machines.training]
+    processes = machines.start(second=elsewhere)
+    (_, said), (_, different) = (process.communicate(timeout=SECONDS_TO_NOTICE * 3) for process in processes)
+    assert [process.returncode for process in processes] == [1, 2], said
+    assert "process 1 would train another run than the first" in different
 
 
 def test_a_trial_trains_every_seed_on_both_and_the_first_judges(
