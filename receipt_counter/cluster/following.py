@@ -69,15 +69,7 @@ def train_on_machines(
     if Run(directory).status == FINISHED:
         return directory
     name = f"receipt-counter-{directory.name}"
-    command = ["python", "-m", "receipt_counter.training", "--data", str(dataset.path), "--store", store]
-    job = train_job(
-        config.cluster,
-        name,
-        config.training.processes,
-        [*command, "--experiment-name", experiment_name],
-        {CONFIG: to_yaml(config)},
-    )
-    job["metadata"] = {"name": name, "labels": {**job["metadata"]["labels"], **MANAGED_BY}}
+    job = job_of_run(config, dataset, store, name, experiment_name)
     with _listening() as pause:
         objects = Objects(Connection(pause, patience), config.cluster.namespace)
         following = _Following(objects, name, progress)
@@ -93,6 +85,19 @@ def train_on_machines(
         raise UserError(f"TrainJob {name} is complete, but {directory} is not: do its machines see this store?", 1)
     objects.delete(TRAIN_JOBS, name)
     return directory
+
+
+def job_of_run(config: Config, dataset: Dataset, store: str, name: str, experiment_name: str) -> dict[str, Any]:
+    """The TrainJob of one run; arguments as for `train_on_machines`, and its name, which is its runtime's too."""
+    command = ["python", "-m", "receipt_counter.training", "--data", str(dataset.path), "--store", store]
+    job = train_job(
+        config.cluster,
+        name,
+        config.training.processes,
+        [*command, "--experiment-name", experiment_name],
+        {CONFIG: to_yaml(config)},
+    )
+    return {**job, "metadata": {"name": name, "labels": {**job["metadata"]["labels"], **MANAGED_BY}}}
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from kubeflow_trainer_api.models import TrainerV1alpha1TrainingRuntime, TrainerV
 from receipt_counter.cluster.train_job import train_job, training_runtime
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.config.loading import resolve
-from receipt_counter.engines.base import SUCCEEDED
+from receipt_counter.engines.base import SUCCEEDED, SweepFailedError
 from receipt_counter.engines.katib.engine import KatibEngine
 from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.katib.experiment import StudyDocument, check, document_text
 from receipt_counter.katib.template import primary_container, render_trial
+from receipt_counter.storage.files import read_json
 from receipt_counter.storage.store import Store
 from receipt_counter.study.documents import parse_document
 from receipt_counter.study.plan import Plan, plan_ablation
@@ -116,6 +117,16 @@ def test_the_local_engine_runs_it(document: StudyDocument, tmp_path: Path) -> No
     document.experiment.spec.trial_template.trial_spec["spec"]["trainer"]["command"] = ["sh", "-c", command, *words]
     result = LocalEngine(1).run(document, tmp_path / "store")
     assert [(trial.status, trial.objective) for trial in result.trials] == [(SUCCEEDED, 0.5)] * 2
+
+
+def test_the_local_engine_tries_again_as_often_as_the_cluster(tmp_path: Path) -> None:
+    document = planned(tmp_path, "cluster.nodes=2", "cluster.retries=2").document
+    words = ["${trialParameters.variant}", "${trialParameters.seed}"]
+    document.experiment.spec.trial_template.trial_spec["spec"]["trainer"]["command"] = ["sh", "-c", "exit 1", *words]
+    with pytest.raises(SweepFailedError):
+        LocalEngine(1).run(document, tmp_path / "store")
+    records = [read_json(file) for file in (tmp_path / "store").glob("studies/*/trials/*/trial.json")]
+    assert {record["attempts"] for record in records} == {3}
 
 
 def test_on_a_cluster_the_runtime_goes_with_the_experiment(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from receipt_counter.cluster.following import job_of_run
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.data.dataset import Dataset
 from receipt_counter.errors import UserError
@@ -54,16 +55,17 @@ def clean_environment() -> dict[str, str]:
 
 
 class Machines:
-    """Two machines and the store that both see."""
+    """Two machines that do what a TrainJob says, and the store that both see."""
 
     def __init__(self, directory: Path, dataset: Dataset, *overrides: str, command: Sequence[str] = ALONE) -> None:
         directory.mkdir()
-        self.store, config = directory / "store", directory / "config.yaml"
-        config.write_text(to_yaml(small_config("cluster.nodes=2", f"data.path={dataset.path}", *overrides)))
-        self.training = [*command, "receipt_counter.training", "--config", str(config), "--data", str(dataset.path)]
-        self.training += ["--store", str(self.store)]
-        self.trial = [*command, "receipt_counter.study.trial", "--config", str(config)]
-        self.started: list[subprocess.Popen[str]] = []
+        self.store, file = directory / "store", directory / "config.yaml"
+        config = small_config("cluster.nodes=2", f"data.path={dataset.path}", *overrides)
+        file.write_text(to_yaml(config))
+        trainer = job_of_run(config, dataset, str(self.store), "job", "two")["spec"]["trainer"]
+        self.training = [*command, *trainer["command"][2:]]
+        self.environment = {item["name"]: item["value"].replace("$$(", "$(") for item in trainer["env"]}
+        self.trial = [*command, "receipt_counter.study.trial", "--config", str(file)]
 
     def start(self, *arguments: str, second: Sequence[str] = ()) -> list[subprocess.Popen[str]]:
         """Start both; the second with the same command, or one of its own."""
@@ -73,7 +75,7 @@ class Machines:
         return [
             subprocess.Popen(
                 command,
-                env={**clean_environment(), **told, "PET_NODE_RANK": str(rank)},
+                env={**clean_environment(), **self.environment, **told, "PET_NODE_RANK": str(rank)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -103,7 +105,8 @@ def one_machine(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> R
     """Two processes on one machine."""
     directory = tmp_path_factory.mktemp("one") / "machine"
     machines = Machines(directory, dataset, "cluster.nodes=1", "training.processes=2")
-    subprocess.run(machines.training, env=clean_environment(), check=True, capture_output=True)
+    environment = {**clean_environment(), **machines.environment}
+    subprocess.run(machines.training, env=environment, check=True, capture_output=True)
     return machines.run
 
 
