@@ -31,6 +31,7 @@ from receipt_counter.training.launch import launch, launch_apart, this_machine
 
 STORE = "RECEIPT_COUNTER_STORE"  # where runs live; a cluster's Job sets it, the local engine too
 TRIAL = "RECEIPT_COUNTER_TRIAL"  # the trial's name; they set it too, and the local engine the study's
+_SHORT = 8  # characters of a value that is shown as it is
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,8 +113,16 @@ def _label(arguments: argparse.Namespace, seed: int) -> str:
     leaves = [key[-1] for key in keys]
     names = [key[-1] if leaves.count(key[-1]) == 1 else ".".join(key[-2:]) for key in keys]
     values = [text.partition("=")[2] for text in arguments.overrides]
-    changed = ",".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+    changed = ",".join(f"{name}={_short(value)}" for name, value in zip(names, values, strict=True))
     return f"{arguments.variant or changed or 'baseline'}-seed{seed}"
+
+
+def _short(value: str) -> str:
+    """A sampled number with as many digits as tell trials apart."""
+    try:
+        return value if len(value) <= _SHORT else f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def _train(config: Config, number: int, name: str, store: Store, progress: Progress) -> tuple[Run, Dataset]:

@@ -101,6 +101,8 @@ def test_mistakes_are_messages(place: Path, run, arguments: tuple[str, ...], mes
     ("arguments", "label"),
     [
         (["--set", "training.learning_rate=1e-3"], "learning_rate=1e-3-seed1"),
+        (["--set", "training.learning_rate=0.0012520653814999472"], "learning_rate=0.001252-seed1"),
+        (["--set", "training.schedule.name=cosine-like"], "name=cosine-like-seed1"),
         (["--variants", "VARIANTS", "--variant", "slow"], "slow-seed1"),
         ([], "baseline-seed1"),
         (
