@@ -236,7 +236,7 @@ def test_other_ends(script: Script, message: str, story: Story, monkeypatch: pyt
 
 def test_a_cluster_without_trainer_says_so(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     story.server.absent = {"trainjobs"}
-    with pytest.raises(UserError, match=r"it has no trainjobs\.trainer\.kubeflow\.org"):
+    with pytest.raises(UserError, match=r"no trainjobs\.trainer\.kubeflow\.org: Kubeflow Trainer is not installed"):
         story.train(complete, monkeypatch)
 
 

@@ -12,8 +12,10 @@ from kubeflow_trainer_api.models import TrainerV1alpha1TrainingRuntime, TrainerV
 from receipt_counter.cluster.train_job import train_job, training_runtime
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.config.loading import resolve
-from receipt_counter.engines.base import SUCCEEDED, SweepFailedError
+from receipt_counter.engines.base import SUCCEEDED, SweepFailedError, name_of
+from receipt_counter.engines.journal import study_id
 from receipt_counter.engines.katib.engine import KatibEngine
+from receipt_counter.engines.katib.submission import submitted
 from receipt_counter.engines.local.engine import LocalEngine
 from receipt_counter.katib.experiment import StudyDocument, check, document_text
 from receipt_counter.katib.template import primary_container, render_trial
@@ -45,6 +47,14 @@ def test_it_keeps_katibs_rules_and_survives_its_file(document: StudyDocument) ->
     assert (again.fingerprint, again.runtimes) == (document.fingerprint, document.runtimes)
     changed = dataclasses.replace(document, runtimes={"other": next(iter(document.runtimes.values()))})
     assert changed.fingerprint != document.fingerprint
+
+
+def test_its_pods_names_have_room(document: StudyDocument) -> None:
+    document.experiment.metadata.name = "a" * 60
+    assert any("at most 38 leave room" in problem for problem in check(document))
+    longest = name_of(submitted(document).experiment)
+    assert len(f"{longest}-12345678-node-0-63-abcde") <= 63
+    assert longest.endswith(study_id(document)[-9:])
 
 
 def test_one_machine_needs_none_of_it(tmp_path: Path) -> None:
