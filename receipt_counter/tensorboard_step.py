@@ -6,7 +6,7 @@ import os
 
 from receipt_counter.steps import PIPELINE_POD
 
-SECONDS_TO_BEGIN = 300.0  # that a study may take until its Experiment is there: the sweep's image may have to be pulled
+SECONDS_TO_BEGIN = 120.0  # that a study may take until its Experiment is there: the sweep's image may have to be pulled
 
 
 def show_study(config: str, experiment: str, store: str) -> str:
