@@ -149,7 +149,7 @@ def model_of(case: Case) -> tuple[ReceiptCounter, ReceiptProcessor]:
 
 def packed_steps(case: Case, steps: int) -> float:
     """Questions per second of this project's own step: all of an image's questions behind it."""
-    start_processes(expected=1)
+    start_processes(case.config)
     model, processor = model_of(case)
     training = case.config.training
     (stage,) = plan_stages(case.config)

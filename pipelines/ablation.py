@@ -7,6 +7,7 @@ from kfp import dsl
 from components.compare.component import compare
 from components.prepare_data.component import prepare_data
 from components.sweep.component import sweep
+from components.tensorboard.component import tensorboard
 
 
 class Outputs(NamedTuple):
@@ -39,6 +40,7 @@ def ablation(
     """
     prepared = prepare_data(config=config, store=store, data_fingerprint=data_fingerprint, code_version=code_version)
     trials = {"store": store, "engine": engine, "workers": workers, "code_version": code_version}
+    tensorboard(config=config, experiment=experiment, store=store, code_version=code_version).after(prepared)
     swept = sweep(experiment=experiment, **trials).after(prepared)
     found = compare(study=swept.outputs["study"], store=store, confirmed="", code_version=code_version)
     return Outputs(study=swept.outputs["study"], report=found.outputs["report"])

@@ -8,6 +8,7 @@ from components.compare.component import compare
 from components.prepare_data.component import prepare_data
 from components.promote.component import promote
 from components.sweep.component import sweep
+from components.tensorboard.component import tensorboard
 
 
 class Outputs(NamedTuple):
@@ -44,6 +45,7 @@ def hyperparameter(
     """
     trials = {"store": store, "engine": engine, "workers": workers, "code_version": code_version}
     prepared = prepare_data(config=config, store=store, data_fingerprint=data_fingerprint, code_version=code_version)
+    tensorboard(config=config, experiment=experiment, store=store, code_version=code_version).after(prepared)
     searched = sweep(experiment=experiment, **trials).after(prepared)
     found = compare(study=searched.outputs["study"], store=store, confirmed="", code_version=code_version)
     confirmation = sweep(experiment=found.outputs["Output"], **trials)

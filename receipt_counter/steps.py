@@ -19,7 +19,7 @@ from receipt_counter.storage.files import read_json, write_atomic
 from receipt_counter.storage.ownership import edited
 from receipt_counter.storage.pusher import push
 from receipt_counter.storage.run import Run
-from receipt_counter.storage.store import Store
+from receipt_counter.storage.store import Store, open_store
 from receipt_counter.storage.sync import locate, pull, uri
 
 if TYPE_CHECKING:  # the steps that need them import them: each costs seconds
@@ -30,6 +30,7 @@ PROBLEMS_SHOWN = 10
 # The process that a step in a container on the user's machine ends with: a container does not end with its caller.
 CALLER_VARIABLE = "RECEIPT_COUNTER_CALLER"
 LOCATION = "location"  # in an artifact's metadata: the uri of what it stands for
+PIPELINE_POD = "KFP_POD_NAME"  # variable that Pipelines sets in the pods of its steps on a cluster
 
 
 @contextmanager
@@ -130,6 +131,31 @@ def prepare_data(config: Config, store: Store, progress: Progress) -> Dataset:
     dataset = render_dataset(config, path, progress=progress.callback("render images"))
     push(path)
     return dataset
+
+
+def train(config: Config, dataset: Dataset, store: str, experiment_name: str, progress: Progress) -> Path:
+    """Train a run: in this pod or on this machine, or from a pipeline's pod on several machines, as a TrainJob.
+
+    Args:
+        config: the resolved config; `cluster.nodes` says on how many machines.
+        dataset: what to train on.
+        store: where runs live.
+        experiment_name: recorded with the run.
+        progress: shows how far it is.
+
+    Returns:
+        The run directory; its status is "finished".
+
+    Raises:
+        UserError: see `launch` and `train_on_machines`.
+    """
+    if config.cluster.nodes > 1 and PIPELINE_POD in os.environ:
+        from receipt_counter.cluster.following import train_on_machines
+
+        return train_on_machines(config, dataset, store, experiment_name=experiment_name, progress=progress)
+    from receipt_counter.training.launch import launch
+
+    return launch(config, dataset, open_store(store).root, experiment_name=experiment_name, progress=progress)
 
 
 def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict[str, float]:

@@ -16,7 +16,7 @@ def train(
     run: dsl.Output[dsl.Model],
     summary: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Train a model; continue if it was interrupted, do nothing if it is finished.
+    """Train a model, here or as a TrainJob; continue if it was interrupted, do nothing if it is finished.
 
     Args:
         config: the resolved config, as YAML.
@@ -34,17 +34,10 @@ def train(
     from receipt_counter.config.loading import parse_config
     from receipt_counter.data.dataset import Dataset
     from receipt_counter.storage.run import Run
-    from receipt_counter.storage.store import open_store
-    from receipt_counter.training.launch import launch
 
     with steps.step("train") as progress:
-        directory = launch(
-            parse_config(config),
-            Dataset.open(steps.handed(dataset)),
-            open_store(store).root,
-            experiment_name=experiment_name,
-            progress=progress,
-        )
+        data = Dataset.open(steps.handed(dataset))
+        directory = steps.train(parse_config(config), data, store, experiment_name, progress)
         steps.hand_on(run, directory)
         run.metadata.update(run_id=directory.name, code_version=code_version)
         figures = steps.training_figures(Run.open(directory))

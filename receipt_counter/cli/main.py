@@ -21,6 +21,7 @@ from receipt_counter.cli import (
     report,
     run,
     sweep,
+    tensorboard,
 )
 from receipt_counter.cli.parser import Parser
 from receipt_counter.cli.terminal import print_error
@@ -42,7 +43,8 @@ def build_parser() -> Parser:
     parser = Parser(prog="receipt-counter", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"receipt-counter {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for module in (run, kubeflow, plan, sweep, compare, promote, models, predict, config, data, report, doctor):
+    studies = (plan, sweep, compare, tensorboard)
+    for module in (run, kubeflow, *studies, promote, models, predict, config, data, report, doctor):
         module.add_commands(commands)
     return parser
 

@@ -84,11 +84,14 @@ def _study(console: Console, study: Path) -> dict[str, str]:
         console.print(f"- ... and {len(findings) - FINDINGS_SHOWN} more in the report")
     console.print(f"report  {_relative(study / 'report.html')}", markup=False)
     console.print(f"trials  {_relative(study / 'trials.csv')}", markup=False)
+    ours = _as_typed("receipt-counter")
+    curves = {
+        f"{ours} tensorboard {_relative(study)} --store {_relative(study.parents[1])}": "compare its runs' curves"
+    }
     best = study / "best_config.yaml"
     if not best.exists():
-        return {}
-    command = f"{_as_typed('receipt-counter')} run --mode single --config {_relative(best)}"
-    return {command: "train the best trial again"}
+        return curves
+    return {f"{ours} run --mode single --config {_relative(best)}": "train the best trial again", **curves}
 
 
 def _as_typed(program: str) -> str:

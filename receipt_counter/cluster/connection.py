@@ -17,6 +17,11 @@ from receipt_counter.katib.template import DEFAULT_NAMESPACE
 # Too slow, gone (the list's version was compacted: it is begun anew), too many requests, and a server that restarts.
 RETRIED = frozenset({408, 410, 429, 500, 502, 503, 504})
 TIMEOUT = (5.0, 30.0)  # to connect and to answer, seconds
+_PROVIDERS = {  # of groups of kinds
+    "kubeflow.org": "Katib",
+    "trainer.kubeflow.org": "Kubeflow Trainer",
+    "tensorboard.kubeflow.org": "Kubeflow's tensorboard-controller",
+}
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _Answer = TypeVar("_Answer")
 
@@ -255,7 +260,8 @@ def _refusal(request: Request, error: Any) -> ApiError:
             f" kubectl auth can-i {request.verb} {request.resource} -n {request.namespace}"
         )
     elif error.status == 404 and not missing:
-        hint = f"it has no {request.resource}: Katib is not installed, or this is another cluster"
+        provider = _PROVIDERS.get(request.resource.partition(".")[2], "what provides them")
+        hint = f"it has no {request.resource}: {provider} is not installed, or this is another cluster"
     message = "\n".join(filter(None, (what, hint)))
     return ApiError(message, error.status, object_missing=missing, request=str(request))
 

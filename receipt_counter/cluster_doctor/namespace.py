@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from receipt_counter.cluster.connection import ApiError
+from receipt_counter.cluster.train_job import training_runtime
 from receipt_counter.cluster_doctor.components import KUBEFLOW
 from receipt_counter.cluster_doctor.reading import FORBIDDEN, Reader
 from receipt_counter.config.cluster import Cluster
@@ -21,6 +22,7 @@ RESTRICTED = "restricted"
 # What files of the Secret may be called, as the store's connection reads them.
 ACCESS_KEYS = ("access-key", "accesskey", "AWS_ACCESS_KEY_ID")
 SECRET_KEYS = ("secret-key", "secretkey", "AWS_SECRET_ACCESS_KEY")
+_TRAINER = "/apis/trainer.kubeflow.org/v1alpha1"
 _NAME = "receipt-counter-doctor"
 
 
@@ -149,19 +151,33 @@ def priority(reader: Reader, cluster: Cluster) -> Finding:
 
 
 def trial(reader: Reader, cluster: Cluster) -> list[Finding]:
-    """Whether a trial's Job and its pod would be accepted: both are sent as dry runs, which leave nothing."""
-    job = trial_job(cluster, _NAME, _NAME, ["--seeds", "0"], {})
-    job["metadata"] = {**job["metadata"], "generateName": f"{_NAME}-"}
-    template = job["spec"]["template"]
+    """Whether what a trial is made of and its pod would be accepted: all is sent as dry runs, which leave nothing.
+
+    On several machines that is a TrainingRuntime: a TrainJob is refused while its runtime is not there.
+    """
+    where = f"/namespaces/{reader.namespace}"
+    if cluster.nodes > 1:
+        made = training_runtime(cluster, _NAME)
+        template = made["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
+        what, kind, path = (
+            "training runtime",
+            "trainingruntimes.trainer.kubeflow.org",
+            f"{_TRAINER}{where}/trainingruntimes",
+        )
+    else:
+        made = trial_job(cluster, _NAME, ["--seeds", "0"], {})
+        template = made["spec"]["template"]
+        what, kind, path = "trial job", "jobs.batch", f"/apis/batch/v1{where}/jobs"
+    named = {"generateName": f"{_NAME}-"}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {**template["metadata"], "generateName": f"{_NAME}-"},
+        "metadata": {**template["metadata"], **named},
         "spec": template["spec"],
     }
-    where = f"/namespaces/{reader.namespace}"
+    made["metadata"] = {"labels": made["metadata"]["labels"], **named}
     return [
-        _dry_run(reader, "trial job", "jobs.batch", f"/apis/batch/v1{where}/jobs", job),
+        _dry_run(reader, what, kind, path, made),
         _dry_run(reader, "trial pod", "pods", f"/api/v1{where}/pods", pod),
     ]
 

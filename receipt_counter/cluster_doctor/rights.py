@@ -21,7 +21,7 @@ SWEEP = {
 }
 TRAIN_JOBS = {"trainjobs.trainer.kubeflow.org": "create delete get"}
 ARGO = {"workflowtaskresults.argoproj.io": "create patch"}  # every step of a pipeline reports its end so
-TENSORBOARD = {"deployments.apps": "create delete get list patch", "services": "create delete get list patch"}
+TENSORBOARD = {"deployments.apps": "create delete get list patch", "services": "create delete get patch"}
 _REVIEWS = "/apis/authorization.k8s.io/v1"
 
 

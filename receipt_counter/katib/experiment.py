@@ -7,12 +7,13 @@ import datetime
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from receipt_counter.katib import kubernetes_yaml
 from receipt_counter.katib.defaults import with_defaults
+from receipt_counter.katib.template import TRAIN_JOB
 from receipt_counter.storage.files import write_atomic
 
 if TYPE_CHECKING:
@@ -28,14 +29,17 @@ class StudyDocument:
     Args:
         experiment: as written, without Katib's defaults.
         config_maps: {metadata.name: data} of the ConfigMaps in the same file.
+        runtimes: {metadata.name: spec} of the TrainingRuntimes there, which trials that are TrainJobs run in.
     """
 
     experiment: V1beta1Experiment
     config_maps: Mapping[str, Mapping[str, str]]
+    runtimes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that change with anything the study means: name, namespace, spec with defaults, ConfigMaps."""
+        """16 hex digits that change with anything the study means: name, namespace, spec with defaults, and
+        the other objects."""
         whole = plain(with_defaults(self.experiment))
         metadata = whole.get("metadata") or {}
         meaning = {
@@ -43,6 +47,7 @@ class StudyDocument:
             "namespace": metadata.get("namespace"),
             "spec": whole.get("spec"),
             "configMaps": {name: dict(data) for name, data in self.config_maps.items()},
+            **({"trainingRuntimes": dict(self.runtimes)} if self.runtimes else {}),
         }
         canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
@@ -52,8 +57,8 @@ def read_document(path: Path) -> StudyDocument:
     """Read a study's file.
 
     Args:
-        path: YAML with one kubeflow.org/v1beta1 Experiment and any number of v1 ConfigMaps, as several documents or
-            as a v1 List.
+        path: YAML with one kubeflow.org/v1beta1 Experiment and any number of v1 ConfigMaps and
+            trainer.kubeflow.org/v1alpha1 TrainingRuntimes, as several documents or as a v1 List.
 
     Returns:
         The document; `check` judges what it says.
@@ -66,10 +71,10 @@ def read_document(path: Path) -> StudyDocument:
 
     from receipt_counter.katib.reading import read_objects
 
-    plain, config_maps = read_objects(path)
+    plain, config_maps, runtimes = read_objects(path)
     experiment = V1beta1Experiment.from_dict(plain)
     assert experiment is not None
-    return StudyDocument(experiment, config_maps)
+    return StudyDocument(experiment, config_maps, runtimes)
 
 
 def write_document(document: StudyDocument, path: Path) -> None:
@@ -86,10 +91,10 @@ def write_document(document: StudyDocument, path: Path) -> None:
 
 
 def document_text(document: StudyDocument) -> str:
-    """A study as YAML that `kubectl apply -f` takes: the ConfigMaps by name, then the Experiment.
+    """A study as YAML that `kubectl apply -f` takes: ConfigMaps and TrainingRuntimes by name, then the Experiment.
 
     Args:
-        document: the study. Labels its ConfigMaps may have had in another file are not part of it.
+        document: the study. Labels that they may have had in another file are not part of it.
     """
     experiment = plain(document.experiment)
     namespace = (experiment.get("metadata") or {}).get("namespace")
@@ -105,6 +110,11 @@ def document_text(document: StudyDocument) -> str:
             metadata["labels"] = _TEMPLATE_LABEL
         objects.append(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(sorted(data.items()))}
+        )
+    for name, spec in sorted(document.runtimes.items()):
+        metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+        objects.append(
+            {"apiVersion": TRAIN_JOB[0], "kind": "TrainingRuntime", "metadata": metadata, "spec": dict(spec)}
         )
     return kubernetes_yaml.dump(*objects, experiment)
 

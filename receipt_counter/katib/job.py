@@ -1,6 +1,7 @@
 """What a trial can be, as far as Katib's package does not model it.
 
-Fields: Kubernetes API reference, batch/v1; kubeflow/trainer, pkg/apis/trainer/v1alpha1/trainjob_types.go.
+Fields: Kubernetes API reference, batch/v1; kubeflow/trainer, pkg/apis/trainer/v1alpha1/trainjob_types.go. A runtime is
+typed by Trainer's own package.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from kubeflow_katib_api import models
+from kubeflow_trainer_api.models import TrainerV1alpha1TrainingRuntimeSpec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 
@@ -75,6 +77,15 @@ class TrainJob(BaseModel):
     metadata: models.IoK8sApimachineryPkgApisMetaV1ObjectMeta | None = None
     spec: TrainJobSpec
     status: dict[str, Any] | None = None
+
+
+class Runtime(BaseModel):
+    """A TrainingRuntime of a study's file."""
+
+    api_version: StrictStr = Field(alias="apiVersion")
+    kind: StrictStr
+    metadata: models.IoK8sApimachineryPkgApisMetaV1ObjectMeta
+    spec: TrainerV1alpha1TrainingRuntimeSpec
 
 
 class OtherObject(BaseModel):

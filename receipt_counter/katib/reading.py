@@ -12,13 +12,14 @@ from kubeflow_katib_api import models
 
 from receipt_counter.config.source import compose_yaml
 from receipt_counter.errors import UserError, suggestion
-from receipt_counter.katib.job import trial_model
+from receipt_counter.katib.job import Runtime, trial_model
 from receipt_counter.katib.kubernetes_yaml import KubernetesLoader
-from receipt_counter.katib.template import DEFAULT_NAMESPACE
+from receipt_counter.katib.template import DEFAULT_NAMESPACE, TRAIN_JOB
 from receipt_counter.katib.typed_nodes import NULL, NodeChecker, construct, entries, require_trees
 
 EXPERIMENT = ("kubeflow.org/v1beta1", "Experiment")
 CONFIG_MAP = ("v1", "ConfigMap")
+RUNTIME = (TRAIN_JOB[0], "TrainingRuntime")
 _ARCHITECTURE_SEARCH = ("enas", "darts")
 
 
@@ -26,13 +27,14 @@ _ARCHITECTURE_SEARCH = ("enas", "darts")
 class _Objects:
     experiments: list[yaml.MappingNode]
     config_maps: list[yaml.MappingNode]
+    runtimes: list[yaml.MappingNode]
 
 
-def read_objects(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """Read the Experiment and the ConfigMaps of a file.
+def read_objects(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]], dict[str, dict[str, Any]]]:
+    """Read the Experiment, the ConfigMaps and the TrainingRuntimes of a file.
 
     Returns:
-        The Experiment, and {name: data} of the ConfigMaps.
+        The Experiment, {name: data} of the ConfigMaps, and {name: spec} of the TrainingRuntimes.
 
     Raises:
         UserError: everything that is wrong with the file's form.
@@ -44,6 +46,8 @@ def read_objects(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]
         _check_numbers(objects, path, checker)
         for node in objects.config_maps:
             _check_config_map(node, checker)
+        for node in objects.runtimes:
+            checker.check(node, Runtime)
         for node in objects.experiments:
             _check_experiment(node, checker)
     if not checker.problems:
@@ -51,22 +55,28 @@ def read_objects(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]
         _check_template_text(objects, path, checker)
     if checker.problems:
         raise UserError("\n".join(checker.problems))
-    config_maps = [construct(node) for node in objects.config_maps]
-    return construct(objects.experiments[0]), {item["metadata"]["name"]: item.get("data") or {} for item in config_maps}
+    config_maps, runtimes = ([*map(construct, nodes)] for nodes in (objects.config_maps, objects.runtimes))
+    return (
+        construct(objects.experiments[0]),
+        {item["metadata"]["name"]: item.get("data") or {} for item in config_maps},
+        {item["metadata"]["name"]: item["spec"] for item in runtimes},
+    )
 
 
 def _sort(roots: list[yaml.Node], checker: NodeChecker) -> _Objects:
-    objects = _Objects([], [])
+    objects = _Objects([], [], [])
+    places = ((EXPERIMENT, objects.experiments), (CONFIG_MAP, objects.config_maps), (RUNTIME, objects.runtimes))
     for node in _unlisted(roots, checker):
         kind, version = _scalar(node, "kind"), _scalar(node, "apiVersion")
-        for (expected, name), found in ((EXPERIMENT, objects.experiments), (CONFIG_MAP, objects.config_maps)):
+        for (expected, name), found in places:
             if kind == name:
                 found.append(node)
                 if version != expected:
                     checker.problem(node, f"apiVersion: {version} of kind {kind} must be {expected}")
-        if kind not in (EXPERIMENT[1], CONFIG_MAP[1]):
-            hint = suggestion(str(kind), [EXPERIMENT[1], CONFIG_MAP[1], "List"])
-            checker.problem(node, f"kind: {kind}: a study file holds an Experiment and ConfigMaps; {hint}")
+        kinds = [EXPERIMENT[1], CONFIG_MAP[1], RUNTIME[1]]
+        if kind not in kinds:
+            hint = suggestion(str(kind), [*kinds, "List"])
+            checker.problem(node, f"kind: {kind}: a study file holds an Experiment and what its trials need; {hint}")
     return objects
 
 
@@ -87,13 +97,14 @@ def _check_numbers(objects: _Objects, path: Path, checker: NodeChecker) -> None:
     for node in objects.experiments[1:]:
         first = objects.experiments[0].start_mark.line + 1
         checker.problem(node, f"a second Experiment (the first is at line {first}); a study is one")
-    names: dict[str, int] = {}
-    for node in objects.config_maps:
-        name = _metadata(node, "name")
-        if name is None:
-            checker.problem(node, "metadata.name: is missing")
-        elif names.setdefault(name, node.start_mark.line) != node.start_mark.line:
-            checker.problem(node, f"a second ConfigMap {name} (the first is at line {names[name] + 1})")
+    for (_, kind), nodes in ((CONFIG_MAP, objects.config_maps), (RUNTIME, objects.runtimes)):
+        names: dict[str, int] = {}
+        for node in nodes:
+            name = _metadata(node, "name")
+            if name is None:
+                checker.problem(node, "metadata.name: is missing")
+            elif names.setdefault(name, node.start_mark.line) != node.start_mark.line:
+                checker.problem(node, f"a second {kind} {name} (the first is at line {names[name] + 1})")
 
 
 def _check_config_map(node: yaml.MappingNode, checker: NodeChecker) -> None:
@@ -124,13 +135,12 @@ def _check_namespaces(objects: _Objects, checker: NodeChecker) -> None:
     template = _below(experiment, "spec", "trialTemplate", "configMap")
     name = _scalar(template, "configMapName") if template else None
     place = _scalar(template, "configMapNamespace") if template else None
-    for node in objects.config_maps:
-        found = _metadata(node, "namespace") or DEFAULT_NAMESPACE
-        expected = (place or home) if _metadata(node, "name") == name else home
+    for node in (*objects.config_maps, *objects.runtimes):
+        found, kind = _metadata(node, "namespace") or DEFAULT_NAMESPACE, _scalar(node, "kind")
+        is_template = kind == CONFIG_MAP[1] and _metadata(node, "name") == name
+        expected = (place or home) if is_template else home
         if found != expected:
-            checker.problem(
-                node, f"metadata.namespace: {found} of ConfigMap {_metadata(node, 'name')} must be {expected}"
-            )
+            checker.problem(node, f"metadata.namespace: {found} of {kind} {_metadata(node, 'name')} must be {expected}")
 
 
 def _check_template_text(objects: _Objects, path: Path, checker: NodeChecker) -> None:

@@ -15,6 +15,7 @@ from receipt_counter.katib import algorithms
 from receipt_counter.katib.defaults import DEFAULT_FILTER
 from receipt_counter.katib.shell import WRAPPING_COLLECTORS
 from receipt_counter.katib.space import DISTRIBUTIONS, KINDS, search_space
+from receipt_counter.katib.template import TRAIN_JOB
 
 if TYPE_CHECKING:
     from kubeflow_katib_api.models import (
@@ -64,10 +65,14 @@ def _one_of(key: str, value: str | None, choices: Iterable[str]) -> Iterator[str
 def room_for_name(experiment: V1beta1Experiment) -> int:
     """How many characters an Experiment's name may have.
 
-    Katib appends 8 random characters for a trial, and the algorithm's name for its service.
+    Katib appends 8 random characters for a trial, and the algorithm's name for its service. JobSet refuses a TrainJob
+    whose pods' names, "TRIAL-node-0-INDEX-" and 5 random characters, are too long (jobset_webhook.go).
     """
-    algorithm = experiment.spec.algorithm.algorithm_name if experiment.spec and experiment.spec.algorithm else None
-    return _NAME_LIMIT - 1 - max(8, len(algorithm or ""))
+    spec = experiment.spec
+    algorithm = spec.algorithm.algorithm_name if spec and spec.algorithm else None
+    trial = spec.trial_template.trial_spec if spec and spec.trial_template else None
+    pods = len("-node-0-99-12345") if trial and trial.get("kind") == TRAIN_JOB[1] else 0
+    return _NAME_LIMIT - 1 - max(8 + pods, len(algorithm or ""))
 
 
 def _check_name(experiment: V1beta1Experiment) -> Iterator[str]:

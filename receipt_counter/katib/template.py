@@ -237,8 +237,8 @@ def primary_container(document: StudyDocument, manifest: Mapping[str, Any]) -> C
         container = containers[name]
         limits = section(container, "resources", "limits")
     elif identity == TRAIN_JOB:
-        container = section(manifest, "spec", "trainer")
-        limits = section(container, "resourcesPerNode", "limits")
+        container, volumes = _train_job_container(document, manifest, name)
+        limits = section(container, "resources", "limits")
     else:
         supported = " or ".join(f"{kind} ({version})" for version, kind in (JOB, TRAIN_JOB))
         raise UserError(
@@ -259,6 +259,26 @@ def primary_container(document: StudyDocument, manifest: Mapping[str, Any]) -> C
         mounts=_mounts(document, container, volumes),
         gpus=_gpus(limits, place),
     )
+
+
+def _train_job_container(
+    document: StudyDocument, manifest: Mapping[str, Any], name: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The container that Trainer makes of a TrainJob and its runtime, and its pod's volumes.
+
+    Nothing is known of a runtime that is not in the document, such as those of the whole cluster.
+    """
+    trainer = section(manifest, "spec", "trainer")
+    if "resourcesPerNode" in trainer:
+        trainer["resources"] = trainer["resourcesPerNode"]
+    runtime = document.runtimes.get(section(manifest, "spec", "runtimeRef").get("name", ""), {})
+    for job in section(runtime, "template", "spec").get("replicatedJobs") or []:
+        pod = section(job, "template", "spec", "template", "spec")
+        for container in pod.get("containers") or []:
+            if job.get("name") == container.get("name") == name:
+                env = [*(container.get("env") or []), *(trainer.get("env") or [])]
+                return {**container, **trainer, "env": env}, pod.get("volumes") or []
+    return trainer, []
 
 
 def _gpus(limits: Mapping[str, Any], place: str) -> int:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from receipt_counter.storage.files import writing
+from receipt_counter.storage.labels import SUFFIX
 from receipt_counter.storage.manifest import MANIFEST
 from receipt_counter.storage.remote import Entry, in_parallel
 from receipt_counter.storage.segments import contiguous, is_event_file, segment_name, split_segment, whole_records
@@ -84,7 +85,7 @@ class Pusher:
             return
 
     def push_events(self) -> None:
-        """Send what event files have grown by; remove what is there of files that are no longer here."""
+        """Send what event files have grown by, and labels; remove what is there of files that are no longer here."""
         with self._lock:
             sizes: dict[str, list[tuple[int, int]]] = {}
             for name, entry in self._there.items():
@@ -99,6 +100,9 @@ class Pusher:
                     segment = segment_name(name, end)
                     self._there[segment] = self._bucket.put(segment, content)
                     end += len(content)
+            for name, path in here.items():
+                if name.endswith(SUFFIX):
+                    self.push_file(path)
 
     def has_sealed(self, path: Path, seal: str = MANIFEST) -> bool:
         """Whether a directory is there as it is here."""

@@ -14,7 +14,7 @@ from receipt_counter.config.validation import DECLARATIONS
 from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.study.search_file import SearchFile
 from receipt_counter.study.settings import MINIMISED, Objective, SearchParameter, StudySettings
-from receipt_counter.study.trial_job import CONFIG_FILE, CONTAINER, MOUNT, trial_job
+from receipt_counter.study.trial_job import CONFIG_FILE, MOUNT, NAME_PARAMETER, trial_runtimes, trial_template
 from receipt_counter.study.variants import Variant, override_text, write_variants
 
 PRESET_ANNOTATION = "receipt-counter/preset"
@@ -24,7 +24,6 @@ STUDY_LABEL, KIND_LABEL = "receipt-counter/study", "receipt-counter/kind"
 VARIANT_LABEL, SEED_LABEL = "receipt-counter/variant", "receipt-counter/seed"
 SEARCH_LABEL = "receipt-counter/search"  # of a confirmation: the Experiment whose winner it confirms
 VARIANTS_FILE, SETTINGS_FILE = "variants.yaml", "study.yaml"
-_COMPLETE, _FAILED = (f'status.conditions.#(type=="{kind}")#|#(status=="True")#' for kind in ("Complete", "Failed"))
 
 
 def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocument:
@@ -52,7 +51,7 @@ def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocum
         "maxFailedTrialCount": min(settings.budget.failed_trials, settings.budget.trials),
         "trialTemplate": _template(
             settings,
-            config.cluster,
+            config,
             ["--seeds", ",".join(map(str, settings.seeds)), "--split", "val", *overrides],
             [{"name": name, "reference": key, "description": _described(key)} for key, name in names.items()],
             {},
@@ -66,7 +65,7 @@ def search_document(file: SearchFile, config: Config, preset: str) -> StudyDocum
             "algorithmSettings": [{"name": name, "value": str(value)} for name, value in chosen.items()],
         }
     files = {CONFIG_FILE: to_yaml(config), SETTINGS_FILE: to_yaml(settings)}
-    return _document(settings, spec, files, {KIND_LABEL: "hyperparameter"}, preset, "val")
+    return _document(settings, config.cluster, spec, files, {KIND_LABEL: "hyperparameter"}, preset, "val")
 
 
 def ablation_document(
@@ -102,7 +101,7 @@ def ablation_document(
         "maxFailedTrialCount": min(settings.budget.failed_trials, trials),
         "trialTemplate": _template(
             settings,
-            config.cluster,
+            config,
             [
                 "--variants", f"{MOUNT}/{VARIANTS_FILE}", "--variant", "${trialParameters.variant}",
                 "--seeds", "${trialParameters.seed}", "--split", split,
@@ -116,11 +115,12 @@ def ablation_document(
     }  # fmt: skip
     files = {CONFIG_FILE: to_yaml(config), VARIANTS_FILE: write_variants(variants)}
     labels = {KIND_LABEL: "confirmation", SEARCH_LABEL: search} if search else {KIND_LABEL: "ablation"}
-    return _document(settings, spec, files, labels, preset, split)
+    return _document(settings, config.cluster, spec, files, labels, preset, split)
 
 
 def _document(
     settings: StudySettings,
+    cluster: Cluster,
     spec: dict[str, Any],
     files: Mapping[str, str],
     labels: Mapping[str, str],
@@ -145,7 +145,8 @@ def _document(
             "resumePolicy": "Never",
         },
     }
-    return StudyDocument(V1beta1Experiment.model_validate(content), {_config_map(settings): files})
+    name = _config_map(settings)
+    return StudyDocument(V1beta1Experiment.model_validate(content), {name: files}, trial_runtimes(cluster, name))
 
 
 def experiment_name(settings: StudySettings) -> str:
@@ -203,17 +204,15 @@ def _described(key: str) -> str:
 
 def _template(
     settings: StudySettings,
-    cluster: Cluster,
+    config: Config,
     arguments: Sequence[str],
     parameters: Sequence[Mapping[str, str]],
     labels: Mapping[str, str],
 ) -> dict[str, Any]:
-    labels = {STUDY_LABEL: experiment_name(settings), **labels}
+    marks = {STUDY_LABEL: experiment_name(settings), **labels}
+    name, processes = _config_map(settings), config.training.processes
     return {
-        "primaryContainerName": CONTAINER,
-        "successCondition": _COMPLETE,
-        "failureCondition": _FAILED,
+        **trial_template(config.cluster, settings.base_name, name, processes, arguments, marks),
         "retain": True,
-        "trialParameters": list(parameters),
-        "trialSpec": trial_job(cluster, settings.base_name, _config_map(settings), arguments, labels),
+        "trialParameters": [*parameters, NAME_PARAMETER],
     }

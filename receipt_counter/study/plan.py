@@ -73,6 +73,7 @@ def plan_search(path: Path, resolved: Resolved, store: Store, train_images: int 
     if all(parameter.values or parameter.step for parameter in file.parameters):
         variants = combinations(search_space(document.experiment))
         notes.append(f"a full grid would be {variants:,} variants x {seeds} seeds")
+    notes += _notes_on_machines(resolved.config)
     runs = file.settings.budget.trials * seeds
     typical = list(itertools.islice(itertools.cycle(probes), runs))
     cost = estimate(typical, file.settings.parallelism, store, train_images)
@@ -106,9 +107,20 @@ def plan_ablation(path: Path, resolved: Resolved, store: Store, train_images: in
         tuple((variant.name, variant.changes() or "nothing") for variant in kept.values()),
         len(runs),
         len(runs),
-        (*notes, *design_notes(cells), *path_notes),
+        (*notes, *design_notes(cells), *path_notes, *_notes_on_machines(resolved.config)),
         estimate(runs, file.settings.parallelism, store, train_images),
     )
+
+
+def _notes_on_machines(config: Config) -> list[str]:
+    nodes = config.cluster.nodes
+    if nodes == 1:
+        return []
+    return [
+        f"on a cluster each trial is a TrainJob on {nodes} machines; by an open defect of Katib 0.19"
+        " (kubeflow/katib#2616) its metrics sidecar may run on after the training, and the trial with it: where that"
+        " happens, plan with cluster.nodes=1"
+    ]
 
 
 def _confirmation_problems(settings: StudySettings) -> list[str]:

@@ -17,17 +17,23 @@ from statistics import fmean
 from receipt_counter.config.loading import from_yaml, resolve_onto
 from receipt_counter.config.schema import Config
 from receipt_counter.config.source import read_override
+from receipt_counter.data.dataset import Dataset
 from receipt_counter.data.example import SPLITS
 from receipt_counter.errors import UserError, suggestion
 from receipt_counter.processes import die_with_parent
 from receipt_counter.progress import Progress, open_progress
+from receipt_counter.storage.labels import LABEL, STUDY, label_events
+from receipt_counter.storage.pusher import push
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store, open_store
 from receipt_counter.storage.sync import pull
 from receipt_counter.study.runs import dataset_of, with_seed
 from receipt_counter.study.variants import Variant, read_variants
+from receipt_counter.training.launch import launch, launch_apart, this_machine
 
 STORE = "RECEIPT_COUNTER_STORE"  # where runs live; a cluster's Job sets it, the local engine too
+TRIAL = "RECEIPT_COUNTER_TRIAL"  # the trial's name; they set it too, and the local engine the study's
+_SHORT = 8  # characters of a value that is shown as it is
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,8 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         store = open_store(os.environ.get(STORE))
-        config = _variant(arguments)
-        figures = [_run(config, seed, arguments, store, open_progress()) for seed in arguments.seeds]
+        config, progress, name = _variant(arguments), open_progress(), arguments.experiment_name
+        _name_study()
+        # all are trained before the first is judged: of several machines only the first judges, the others are free
+        trained = []
+        for number, seed in enumerate(arguments.seeds):
+            os.environ[LABEL] = _label(arguments, seed)
+            trained.append(_train(with_seed(config, seed), number, name, store, progress))
+        if this_machine(config).rank:
+            return 0
+        figures = [_judge(run, dataset, arguments.split, progress) for run, dataset in trained]
         for name, value in means(figures).items():
             print(f"{name}={value:.8g}", flush=True)
     except UserError as error:
@@ -89,22 +103,52 @@ def _named(file: Path, name: str) -> Variant:
     return variants[name]
 
 
-def _run(
-    config: Config, seed: int, arguments: argparse.Namespace, store: Store, progress: Progress
-) -> Mapping[str, float]:
-    """Train and judge one seed; returns its figures on the split."""
-    from receipt_counter.steps import evaluate
-    from receipt_counter.training.launch import launch
+def _name_study() -> None:
+    """Katib names a trial "<study>-<8 characters>", and has no other place for the study's name in its template."""
+    if not os.environ.get(STUDY) and os.environ.get(TRIAL):
+        os.environ[STUDY] = os.environ[TRIAL].rpartition("-")[0]
 
-    seeded = with_seed(config, seed)
-    dataset = dataset_of(seeded, store, progress)
-    directory = launch(seeded, dataset, store.root, experiment_name=arguments.experiment_name, progress=progress)
-    pull(directory, "evaluation")
+
+def _label(arguments: argparse.Namespace, seed: int) -> str:
+    """What TensorBoard calls a run: its variant, or what a search changed, and its seed."""
+    keys = [text.partition("=")[0].split(".") for text in arguments.overrides]
+    leaves = [key[-1] for key in keys]
+    names = [key[-1] if leaves.count(key[-1]) == 1 else ".".join(key[-2:]) for key in keys]
+    values = [text.partition("=")[2] for text in arguments.overrides]
+    changed = ",".join(f"{name}={_short(value)}" for name, value in zip(names, values, strict=True))
+    return f"{arguments.variant or changed or 'baseline'}-seed{seed}"
+
+
+def _short(value: str) -> str:
+    """A sampled number with as many digits as tell trials apart."""
+    try:
+        return value if len(value) <= _SHORT else f"{float(value):.4g}"
+    except ValueError:
+        return value
+
+
+def _train(config: Config, number: int, name: str, store: Store, progress: Progress) -> tuple[Run, Dataset]:
+    """The finished run of one seed, and what it was trained on."""
+    dataset = dataset_of(config, store, progress)
+    if this_machine(config).world == 1:
+        directory = launch(config, dataset, store.root, experiment_name=name, progress=progress)
+    else:
+        directory = launch_apart(config, dataset, store.root, experiment_name=name, number=number)
     run = Run.open(directory)
-    if not (run.evaluation(arguments.split) / "metrics.json").exists():
-        pull(directory, "model")
-    evaluate(run, dataset, arguments.split, progress)
-    figures: Mapping[str, float] = run.record["splits"][arguments.split]
+    if run.events.is_dir() and not this_machine(config).rank:
+        push(label_events(run.events))  # again: another study may have trained it
+    return run, dataset
+
+
+def _judge(run: Run, dataset: Dataset, split: str, progress: Progress) -> Mapping[str, float]:
+    """A run's figures on a split."""
+    from receipt_counter.steps import evaluate
+
+    pull(run.directory, "evaluation")
+    if not (run.evaluation(split) / "metrics.json").exists():
+        pull(run.directory, "model")
+    evaluate(run, dataset, split, progress)
+    figures: Mapping[str, float] = run.record["splits"][split]
     return figures
 
 

@@ -23,10 +23,17 @@ BUCKET_BATCHES = 16
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of every global batch this process trains on."""
+    """Which part of every global batch this process trains on.
+
+    Args:
+        rank: its number among all processes, from 0.
+        world: how many processes train.
+        machines: on how many machines.
+    """
 
     rank: int = 0
     world: int = 1
+    machines: int = 1
 
 
 def derived_seed(*parts: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,25 @@ from receipt_counter.errors import UserError
 from receipt_counter.training.batches import Share
 from receipt_counter.training.launch import RENDEZVOUS
 
+# For a machine that still pulls its image, and for a peer that hangs: one that ends is noticed at once.
+PATIENCE = timedelta(minutes=20)
 
-def start_processes(expected: int) -> Share:
+
+def start_processes(config: Config) -> Share:
     """Join the processes that `launch` or torchrun started, or be the only one.
 
     Args:
-        expected: `training.processes`.
+        config: says how many there must be: `cluster.nodes` x `training.processes`.
 
     Returns:
         This process's rank and how many there are.
 
     Raises:
-        UserError: this machine has another number of processes than expected.
+        UserError: another number of processes was started.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    if here != expected:
-        raise UserError(
-            f"training.processes is {expected}, but {here} process{'es' * (here > 1)} started on this machine;"
-            f" use torchrun --nproc-per-node {expected}, or set training.processes to {here}"
-        )
+    _require_processes(config, world, here)
     use_gpu = torch.cuda.is_available()
     if use_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
@@ -52,14 +52,27 @@ def start_processes(expected: int) -> Share:
             # a store in memory needs no port, so any number of single-process runs fit on one machine
             memory = dist.HashStore()  # type: ignore[attr-defined]  # torch exports it without saying so
             dist.init_process_group(backend, store=memory, rank=0, world_size=1)
-        elif RENDEZVOUS in os.environ:
-            rank = int(os.environ["RANK"])
-            dist.init_process_group(
-                backend, init_method=f"file://{os.environ[RENDEZVOUS]}", rank=rank, world_size=world
-            )
         else:
-            dist.init_process_group(backend)
-    return Share(rank=dist.get_rank(), world=dist.get_world_size())
+            meeting = os.environ.get(RENDEZVOUS, "env://")  # torchrun's is in its own variables
+            rank = int(os.environ["RANK"])
+            dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=world, timeout=PATIENCE)
+    return Share(rank=dist.get_rank(), world=dist.get_world_size(), machines=world // here)
+
+
+def _require_processes(config: Config, world: int, here: int) -> None:
+    nodes, processes = config.cluster.nodes, config.training.processes
+    if world == nodes * processes:
+        return
+    started = f"{here} process{'es' * (here > 1)} started on this machine"
+    if world == here and nodes == 1:
+        raise UserError(
+            f"training.processes is {processes}, but {started};"
+            f" use torchrun --nproc-per-node {processes}, or set training.processes to {here}"
+        )
+    raise UserError(
+        f"cluster.nodes is {nodes} and training.processes {processes}, which makes {nodes * processes} processes, but"
+        f" {world} started, {here} of them on this machine; use torchrun --nnodes {nodes} --nproc-per-node {processes}"
+    )
 
 
 def device() -> torch.device:

@@ -24,6 +24,7 @@ from receipt_counter.model.build import build_model
 from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.files import atomic_directory, write_atomic
 from receipt_counter.storage.keeper import Keeper, kept
+from receipt_counter.storage.labels import STUDY, label_events
 from receipt_counter.storage.manifest import MANIFEST, write_manifest
 from receipt_counter.storage.ownership import catch_up, claim
 from receipt_counter.storage.run import FINISHED, Run, now
@@ -64,8 +65,10 @@ def train(
     Raises:
         UserError: the run diverged, was interrupted, ran out of memory or disk, ...; run.json says the same.
     """
-    share = start_processes(config.training.processes)
+    share = start_processes(config)
     identity = run_id(config, dataset.fingerprint, code_version())
+    if from_first_process(identity, share) != identity:
+        raise UserError(f"process {share.rank} would train another run than the first: their code or data differ")
     run = Run(Store(store).run_directory(identity))
     require_shared_mirror(run.directory, share)
     if share.rank == 0:
@@ -128,10 +131,11 @@ def _begin(run: Run, config: Config, dataset: Dataset, experiment_name: str, sha
             "data_fingerprint": dataset.fingerprint,
             "data_name": dataset.name,
             "image": os.environ.get("RECEIPT_COUNTER_IMAGE"),
-            "study": os.environ.get("RECEIPT_COUNTER_STUDY"),
+            "study": os.environ.get(STUDY),
             "trial": os.environ.get("RECEIPT_COUNTER_TRIAL"),
             "versions": library_versions(),
             "processes": share.world,
+            "nodes": share.machines,
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         },
@@ -169,6 +173,8 @@ def _fit(
             keeper.wake()
 
     with EventLog(run.events, config, state.step, lead=keeper is not None) as events:
+        if keeper is not None:
+            label_events(run.events)
         surroundings = Surroundings(checkpoints, events, progress, stop_requested, on_save)
         loop = TrainingLoop(
             config,

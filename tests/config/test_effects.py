@@ -35,7 +35,7 @@ from receipt_counter.model.build import build_model, load_model
 from receipt_counter.progress import Progress, Silent
 from receipt_counter.steps import prepare_data
 from receipt_counter.storage.store import Store
-from receipt_counter.study.trial_job import trial_job
+from receipt_counter.study.trial_job import trial_template
 from receipt_counter.training.batches import TrainingBatches
 from receipt_counter.training.checkpoints import CheckpointStore
 from receipt_counter.training.train import train
@@ -219,7 +219,7 @@ def prepared(config: Config, directory: Path) -> str:
 
 
 def trial(config: Config, directory: Path) -> str:
-    return json.dumps(trial_job(config.cluster, "study", "files", [], {}))
+    return json.dumps(trial_template(config.cluster, "study", "files", 1, [], {}))
 
 
 def steps(config: Config, directory: Path) -> str:
@@ -331,6 +331,7 @@ EFFECTS = {
     "cluster.namespace": Effect("other", asked_namespace),
     "cluster.image": Effect("other:1", trial),
     "cluster.training_image": Effect("other:1", trial),
+    "cluster.nodes": Effect("2", trial),
     "cluster.gpus": Effect("2", trial),
     "cluster.gpu_type": Effect("NVIDIA-H200", trial),
     "cluster.cpu": Effect("3", trial),
@@ -342,6 +343,7 @@ EFFECTS = {
     "cluster.retries": Effect("2", trial),
     "cluster.store": Effect("s3://bucket/prefix", trial),
     "cluster.volume": Effect("other", trial),
+    "cluster.credentials": Effect("other", trial, ("cluster.store=s3://bucket/prefix",)),
     "cluster.service_account": Effect("other", trial),
     "cluster.priority_class": Effect("low", trial),
     "cluster.queue": Effect("gpus", trial),

@@ -44,6 +44,7 @@ def test_a_list_of_objects_is_the_same_study(tmp_path: Path) -> None:
 
 # Each entry: the text of the file, and what its message must say.
 HEAD = "apiVersion: kubeflow.org/v1beta1\nkind: Experiment\nmetadata: {name: study}\nspec:\n"
+RUNTIME = "---\napiVersion: trainer.kubeflow.org/v1alpha1\nkind: TrainingRuntime\nmetadata: {{name: {}}}\nspec: {}\n"
 JOB_HEAD = HEAD + (
     "  trialTemplate:\n    trialSpec:\n      apiVersion: batch/v1\n      kind: Job\n      spec:\n        template:\n"
 )
@@ -118,6 +119,22 @@ BAD_FORM = {
     "two ConfigMaps of a name": (
         HEAD + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n" * 2,
         "study.yaml:10: a second ConfigMap a (the first is at line 6)",
+    ),
+    "two TrainingRuntimes of a name": (
+        HEAD + RUNTIME.format("a", "{}") * 2,
+        "study.yaml:11: a second TrainingRuntime a (the first is at line 6)",
+    ),
+    "misspelled in a TrainingRuntime": (
+        HEAD + RUNTIME.format("a", "{mlPolicy: {numNode: 2}}"),
+        "study.yaml:9: spec.mlPolicy.numNode: unknown field; did you mean 'numNodes'?",
+    ),
+    "TrainingRuntime of another namespace": (
+        HEAD + RUNTIME.format("a, namespace: other", "{}"),
+        "metadata.namespace: other of TrainingRuntime a must be ",
+    ),
+    "TrainingRuntime of another version": (
+        HEAD + RUNTIME.format("a", "{}").replace("v1alpha1", "v2"),
+        "apiVersion: trainer.kubeflow.org/v2 of kind TrainingRuntime must be trainer.kubeflow.org/v1alpha1",
     ),
     "number in a ConfigMap": (
         HEAD + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: 1}\n",

@@ -19,16 +19,18 @@ RIGHTS = {
         "kubeflow.org/experiments": MAKE | {"patch"},
         "kubeflow.org/trials": READ,
         "trainer.kubeflow.org/trainjobs": MAKE,
+        "trainer.kubeflow.org/trainingruntimes": {"create", "delete", "get", "patch"},
         "/pods": READ,
         "/pods/log": {"get"},
         "/events": {"list"},
         "/configmaps": {"create", "delete", "get", "patch"},
     },
     "receipt-counter-tensorboard-maker": {
-        "apps/deployments": MAKE | {"patch"},
-        "/services": MAKE | {"patch"},
-        "networking.istio.io/virtualservices": MAKE | {"patch"},
-        "tensorboard.kubeflow.org/tensorboards": MAKE | {"patch"},
+        "apps/deployments": {"create", "delete", "get", "list", "patch"},
+        "/services": {"create", "delete", "get", "patch"},
+        "networking.istio.io/virtualservices": {"create", "delete", "get", "patch"},
+        "tensorboard.kubeflow.org/tensorboards": {"create", "delete", "get", "list", "patch"},
+        "kubeflow.org/experiments": {"get"},
     },
 }
 
@@ -67,6 +69,7 @@ OURS, KUBEFLOW, ISTIO = "ours", "kubeflow", "istio-system"
 Pod = tuple[str, Mapping[str, str]]  # its namespace, its labels
 NAME, COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/component"
 TRIAL: Pod = (OURS, {NAME: "receipt-counter", COMPONENT: "trial"})
+MACHINE: Pod = (OURS, {**TRIAL[1], "jobset.sigs.k8s.io/replicatedjob-name": "node"})
 TENSORBOARD: Pod = (OURS, {NAME: "receipt-counter", COMPONENT: "tensorboard"})
 MINIO: Pod = (OURS, {NAME: "minio", COMPONENT: "object-store"})
 STEP: Pod = (OURS, {"pipelines.kubeflow.org/v2_component": "true"})
@@ -88,6 +91,12 @@ CONNECTIONS: list[tuple[str, Pod, Pod, int, bool]] = [
     ("base", TRIAL, PIPELINES, 8888, False),
     ("base", TRIAL, WORLD, 443, False),
     ("base", TRIAL, TRIAL, 29500, False),
+    ("base", MACHINE, MACHINE, 29400, True),  # where they meet
+    ("base", MACHINE, MACHINE, 41234, True),  # what gloo and NCCL choose
+    ("base", MACHINE, MACHINE, 22, False),
+    ("base", MACHINE, TRIAL, 29400, False),
+    ("base", TRIAL, MACHINE, 29400, False),
+    ("base", MACHINE, DB_MANAGER, 6789, True),
     ("base", CONTROLLER, SUGGESTION, 6789, True),
     ("base", STRANGER, SUGGESTION, 6789, False),
     ("base", SUGGESTION, DB_MANAGER, 6789, True),
@@ -120,7 +129,7 @@ def passes(policies: list[Any], pod: Pod, other: Pod, port: int, direction: str)
     peers = "to" if direction == "Egress" else "from"
     return not mine or any(
         (peers not in opening or any(is_peer(peer, other) for peer in opening[peers]))
-        and any(item["port"] == port for item in opening["ports"])
+        and any(item["port"] <= port <= item.get("endPort", item["port"]) for item in opening["ports"])
         for opening in openings
     )
 

@@ -53,11 +53,13 @@ def test_studies_are_wired_in_order(tmp_path: Path) -> None:
     assert order(compiled["ablation"]["root"]) == {
         "prepare-data": [],
         "sweep": ["prepare-data"],
+        "tensorboard": ["prepare-data"],
         "compare": ["sweep"],
     }
     assert order(compiled["hyperparameter"]["root"]) == {
         "prepare-data": [],
         "sweep": ["prepare-data"],
+        "tensorboard": ["prepare-data"],
         "compare": ["sweep"],
         "sweep-2": ["compare"],
         "compare-2": ["compare", "sweep", "sweep-2"],

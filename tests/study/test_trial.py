@@ -29,6 +29,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture(autouse=True)
+def no_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial tells its environment what its runs are called; here that is the tests'."""
+    for variable in (trial.STUDY, trial.TRIAL, trial.LABEL):
+        monkeypatch.setenv(variable, "")
+
+
 @pytest.fixture
 def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Run a trial in this process: (exit status, its name=value lines, what it said on stderr)."""
@@ -88,3 +95,39 @@ def test_mistakes_are_messages(place: Path, run, arguments: tuple[str, ...], mes
     status, lines, said = run("--seeds", "1", *(argument.format(place=place) for argument in arguments))
     assert (status, lines) == (2, [])
     assert message in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "label"),
+    [
+        (["--set", "training.learning_rate=1e-3"], "learning_rate=1e-3-seed1"),
+        (["--set", "training.learning_rate=0.0012520653814999472"], "learning_rate=0.001252-seed1"),
+        (["--set", "training.schedule.name=cosine-like"], "name=cosine-like-seed1"),
+        (["--variants", "VARIANTS", "--variant", "slow"], "slow-seed1"),
+        ([], "baseline-seed1"),
+        (
+            [
+                "--set",
+                "training.three_stage.stage2.lr_multiplier=1",
+                "--set",
+                "training.three_stage.stage3.lr_multiplier=2",
+            ],
+            "stage2.lr_multiplier=1,stage3.lr_multiplier=2-seed1",
+        ),
+    ],
+)
+def test_what_tensorboard_calls_its_runs(arguments: list[str], label: str) -> None:
+    parsed = trial._parser().parse_args(["--config", "c", "--seeds", "1", *arguments])
+    assert trial._label(parsed, 1) == label
+
+
+def test_a_run_says_what_each_of_its_studies_calls_it(place: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(trial.TRIAL, "first-1a2b3c4d-x7f2k9q1")  # all that Katib tells
+    assert run("--seeds", "7")[0] == 0
+    monkeypatch.setenv(trial.STUDY, "second")
+    assert run("--seeds", "7", "--variants", str(place / "variants.yaml"), "--variant", "baseline")[0] == 0
+    (events,) = {file.parent for file in (place / "store" / "runs").glob("*/events/*.label")}
+    assert {file.name: file.read_text() for file in events.glob("*.label")} == {
+        "first-1a2b3c4d.label": "baseline-seed7",
+        "second.label": "baseline-seed7",
+    }

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from receipt_counter.cluster.pods import QUEUE_LABEL
 from receipt_counter.config.cluster import Cluster
-from receipt_counter.study.trial_job import QUEUE_LABEL, trial_job
+from receipt_counter.study.trial_job import trial_job
 
 STORE = {"name": "store", "persistentVolumeClaim": {"claimName": "shared"}}
 
 
 def made(**cluster: Any) -> dict[str, Any]:
-    return trial_job(Cluster(**{"gpus": 0, **cluster}), "study", "study-files", ["--seeds", "1"], {"team": "vision"})
+    return trial_job(Cluster(**{"gpus": 0, **cluster}), "study-files", ["--seeds", "1"], {"team": "vision"})
 
 
 def pod(**cluster: Any) -> dict[str, Any]:
@@ -30,6 +31,20 @@ def test_a_directory_is_a_volume_and_an_object_store_is_none(store: str, mounted
     assert (STORE in made["volumes"]) is mounted
     assert ({"name": "store", "mountPath": store} in container["volumeMounts"]) is mounted
     assert {"name": "RECEIPT_COUNTER_STORE", "value": store} in container["env"]
+
+
+def test_the_keys_of_an_object_store_are_files_and_its_place_is_optional() -> None:
+    made = pod(store="s3://bucket/runs", credentials="keys")
+    (container,) = made["containers"]
+    assert made["volumes"][-1] == {"name": "credentials", "secret": {"secretName": "keys", "defaultMode": 0o440}}
+    mounted = {"name": "credentials", "mountPath": "/etc/receipt-counter-credentials", "readOnly": True}
+    assert mounted in container["volumeMounts"]
+    variables = {variable["name"]: variable for variable in container["env"]}
+    assert variables["RECEIPT_COUNTER_CREDENTIALS"]["value"] == mounted["mountPath"]
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION"):
+        reference = variables[name]["valueFrom"]["configMapKeyRef"]
+        assert reference == {"name": "receipt-counter-store", "key": name, "optional": True}
+    assert "credentials" not in str(pod(store="/experiments"))
 
 
 def test_gpus_are_limited_and_their_nodes_tolerated() -> None:

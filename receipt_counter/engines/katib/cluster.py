@@ -9,14 +9,15 @@ from kubeflow_katib_api.models import V1beta1Experiment, V1beta1Trial
 from pydantic import ValidationError
 
 from receipt_counter.cluster.connection import TIMEOUT, ApiError, Connection, Request
+from receipt_counter.cluster.objects import MANAGED_BY, RUNTIMES, Objects
 from receipt_counter.engines.base import name_of
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import plain
+from receipt_counter.katib.template import TRAIN_JOB
 
 GROUP, VERSION = "kubeflow.org", "v1beta1"
 # Of an Experiment's Trials and pods, and of a Trial's pods; Katib's consts.LabelExperimentName and LabelTrialName.
 EXPERIMENT_LABEL, TRIAL_LABEL = "katib.kubeflow.org/experiment", "katib.kubeflow.org/trial"
-MANAGED_BY = {"app.kubernetes.io/managed-by": "receipt-counter"}
 _CORE = frozenset({"configmaps", "pods", "pods/log", "events"})
 _FEW = 2  # tries of what a study can do without: the next look asks again
 _Answer = TypeVar("_Answer")
@@ -179,6 +180,16 @@ class Cluster:
         patch = {"metadata": {"ownerReferences": [reference]}}
         call = self._connection.core.patch_namespaced_config_map
         self._send("patch", "configmaps", name, call, name, self.namespace, patch)
+
+    def require_runtime(self, name: str, spec: Mapping[str, Any]) -> None:
+        """Create a TrainingRuntime unless it is there; its name is that of one study alone."""
+        metadata = {"name": name, "labels": MANAGED_BY}
+        body = {"apiVersion": TRAIN_JOB[0], "kind": "TrainingRuntime", "metadata": metadata, "spec": dict(spec)}
+        Objects(self._connection, self.namespace).require(RUNTIMES, body)
+
+    def own_runtime(self, name: str, owner: V1beta1Experiment) -> None:
+        """Have Kubernetes delete a TrainingRuntime with the Experiment that uses it."""
+        Objects(self._connection, self.namespace).own(RUNTIMES, name, plain(owner))
 
     def _config_map(self, name: str) -> Any:
         call = self._connection.core.read_namespaced_config_map

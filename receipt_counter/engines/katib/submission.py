@@ -9,8 +9,9 @@ from typing import Any
 
 from kubeflow_katib_api.models import V1beta1Experiment, V1beta1ExperimentCondition, V1beta1TrialTemplate
 
+from receipt_counter.cluster.objects import MANAGED_BY
 from receipt_counter.engines.base import name_of, spec_of
-from receipt_counter.engines.katib.cluster import MANAGED_BY, Cluster
+from receipt_counter.engines.katib.cluster import Cluster
 from receipt_counter.errors import UserError
 from receipt_counter.katib.defaults import with_defaults
 from receipt_counter.katib.experiment import StudyDocument, plain
@@ -18,7 +19,8 @@ from receipt_counter.katib.identity import cluster_name, name_suffix
 from receipt_counter.katib.template import fill, section, template_text
 from receipt_counter.study.trial import STORE
 
-_REFERENCES = ("configMap", "configMapRef", "configMapKeyRef")  # keys of a pod under which ConfigMaps are named
+# keys under which a pod names ConfigMaps, and a TrainJob its runtime
+_REFERENCES = ("configMap", "configMapRef", "configMapKeyRef", "runtimeRef")
 _LIMITS = {"maxTrialCount", "maxFailedTrialCount", "goal"}  # not part of a study's identity, and without defaults
 _COUNTS = ("maxTrialCount", "parallelTrialCount", "maxFailedTrialCount")  # that Katib lets change
 _RESTARTABLE = ("LongRunning", "FromVolume")
@@ -29,8 +31,8 @@ _LONGEST_VALUE = 60
 def submitted(document: StudyDocument) -> StudyDocument:
     """The document under names that no other study has, so that studies of one name live side by side.
 
-    The Experiment is named by the study's identity, and its ConfigMaps end in the same 8 digits. Where the trials are
-    written as text in a ConfigMap the ConfigMaps keep their names, since Katib reads the references from that text.
+    The Experiment is named by the study's identity, and its other objects end in the same 8 digits. Where the trials
+    are written as text in a ConfigMap those keep their names, since Katib reads the references from that text.
 
     Args:
         document: as read; not changed.
@@ -41,10 +43,14 @@ def submitted(document: StudyDocument) -> StudyDocument:
     experiment.metadata.labels = {**(experiment.metadata.labels or {}), **MANAGED_BY}
     template: V1beta1TrialTemplate | None = spec_of(experiment).trial_template
     if template is None or template.trial_spec is None:
-        return StudyDocument(experiment, document.config_maps)
-    names = {name: f"{name}{suffix}" for name in document.config_maps}
+        return StudyDocument(experiment, document.config_maps, document.runtimes)
+    names = {name: f"{name}{suffix}" for name in (*document.config_maps, *document.runtimes)}
     template.trial_spec = _renamed(template.trial_spec, names)
-    return StudyDocument(experiment, {names[name]: data for name, data in document.config_maps.items()})
+    return StudyDocument(
+        experiment,
+        {names[name]: data for name, data in document.config_maps.items()},
+        {names[name]: _renamed(spec, names) for name, spec in document.runtimes.items()},
+    )
 
 
 def submit(cluster: Cluster, document: StudyDocument, *, begun: Path | None) -> V1beta1Experiment:
@@ -78,11 +84,15 @@ def submit(cluster: Cluster, document: StudyDocument, *, begun: Path | None) -> 
         if more and _may_go_on(there, more, cluster.namespace, begun):
             there = cluster.patch_experiment(name, more)
     ours = [map_ for map_, data in document.config_maps.items() if cluster.require_config_map(map_, data)]
+    for runtime, spec in document.runtimes.items():
+        cluster.require_runtime(runtime, spec)
     if there is None:
         there = cluster.create_experiment(document.experiment)
         _require_same(there, document.experiment, cluster.namespace)  # another process may have been faster
     for map_ in ours:
         cluster.own_config_map(map_, there)
+    for runtime in document.runtimes:
+        cluster.own_runtime(runtime, there)
     return there
 
 

@@ -20,7 +20,7 @@ from receipt_counter.errors import UserError, suggestion
 from receipt_counter.katib.defaults import with_defaults
 from receipt_counter.katib.experiment import StudyDocument, check
 from receipt_counter.katib.space import Parameter, search_space
-from receipt_counter.katib.template import Container, primary_container, render_trial
+from receipt_counter.katib.template import Container, primary_container, render_trial, section
 
 COLLECTORS = (STDOUT, FILE)
 
@@ -151,7 +151,8 @@ class JobPolicy:
     """How a Job's failures are treated.
 
     Args:
-        retries: backoffLimit; none where it is not written (Kubernetes would retry six times).
+        retries: backoffLimit, of a TrainJob its runtime's maxRestarts; none where it is not written (Kubernetes would
+            retry a Job six times).
         deadline: activeDeadlineSeconds over all attempts, if written.
     """
 
@@ -159,11 +160,13 @@ class JobPolicy:
     deadline: float | None
 
 
-def job_policy(manifest: Mapping[str, Any]) -> JobPolicy:
-    """The policy a rendered Job asks for; a TrainJob has none of its own."""
-    spec = manifest.get("spec") or {}
+def job_policy(document: StudyDocument, manifest: Mapping[str, Any]) -> JobPolicy:
+    """The policy a rendered Job, or TrainJob, asks for."""
+    spec = section(manifest, "spec")
+    runtime = document.runtimes.get(section(spec, "runtimeRef").get("name", ""), {})
+    retries = section(runtime, "template", "spec", "failurePolicy").get("maxRestarts") or spec.get("backoffLimit") or 0
     deadline = spec.get("activeDeadlineSeconds")
-    return JobPolicy(int(spec.get("backoffLimit") or 0), None if deadline is None else float(deadline))
+    return JobPolicy(int(retries), None if deadline is None else float(deadline))
 
 
 def restart_refused(spec: V1beta1ExperimentSpec, outcome: Mapping[str, Any]) -> bool:

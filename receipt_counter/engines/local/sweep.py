@@ -186,7 +186,7 @@ class Sweep:
             log=launch.log,
             metrics=metrics or launch.log,
             set_aside=lambda attempt: self._journal.set_log_aside(name, attempt),
-            policy=job_policy(manifest),
+            policy=job_policy(self._document, manifest),
         )
         before = self._unfinished.get(index)
         attempts, kills = (before.attempts, before.kills) if before is not None else (0, 0)

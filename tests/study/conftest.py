@@ -1,0 +1,5 @@
+"""The stand-in of a cluster, for studies that are submitted."""
+
+from tests.cluster.conftest import server
+
+__all__ = ["server"]
