@@ -36,6 +36,16 @@ def rendered(target: str) -> tuple[Manifest, ...]:
     return tuple(yaml.safe_load_all(done.stdout))
 
 
+def deployment(target: str, component: str) -> Manifest:
+    """The Deployment of a long-running part, of base or of an overlay."""
+    (found,) = (
+        item
+        for item in rendered(target)
+        if item["kind"] == "Deployment" and item["metadata"]["name"] == f"receipt-counter-{component}"
+    )
+    return found
+
+
 @functools.cache
 def study(kind: str) -> StudyDocument:
     """One of the ready Experiments."""

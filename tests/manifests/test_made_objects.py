@@ -53,8 +53,7 @@ def test_schemas_of_the_overlay(version: str) -> None:
 
 @needs_kubectl
 def test_the_tensorboard_of_all_mirrors_as_a_studys_does() -> None:
-    (deployment,) = (item for item in rendered(OBJECT_STORE) if item["kind"] == "Deployment")
-    server, mirror = deployment["spec"]["template"]["spec"]["containers"]
+    server, mirror = deployment(OBJECT_STORE, "tensorboard")["spec"]["template"]["spec"]["containers"]
     assert server["args"][0] == "--logdir=/logs/runs"
     ours = tensorboard(STORES[1])[0]["spec"]["template"]["spec"]["containers"][1]
     for part in ("name", "image", "command", "resources", "securityContext", "volumeMounts", "livenessProbe"):
