@@ -6,13 +6,8 @@ import os
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from receipt_counter.monitor.event_files import Points
-
-POINT = np.dtype([("step", "<i8"), ("time", "<f8"), ("value", "<f4")])
-
-PointArray = NDArray[np.void]
+from receipt_counter.monitor.event_files import POINT, PointArray
 
 
 class ColumnsLostError(Exception):
@@ -53,26 +48,18 @@ class Columns:
             raise ColumnsLostError(f"{self._file(number)}: holds {start + len(points)} points instead of {count}")
         return points
 
-    def append(self, number: int, count: int, points: Points) -> PointArray:
+    def append(self, number: int, count: int, points: PointArray) -> None:
         """Put points behind the first `count` ones; what a killed process left behind those is overwritten.
-
-        Returns:
-            The points as they were written.
 
         Raises:
             ColumnsLostError: there are fewer than `count`.
         """
-        added = np.empty(len(points.steps), POINT)
-        added["step"], added["time"] = points.steps, points.times
-        with np.errstate(over="ignore"):
-            added["value"] = points.values
         self.directory.mkdir(parents=True, exist_ok=True)
         with open(self._file(number), "ab") as file:
             if file.tell() < count * POINT.itemsize:
                 raise ColumnsLostError(f"{self._file(number)}: holds fewer than {count} points")
             file.truncate(count * POINT.itemsize)
-            added.tofile(file)
-        return added
+            points.tofile(file)
 
     def drop_from(self, number: int, count: int, step: int) -> PointArray:
         """Remove the points at or after a step; readers of the old file are not disturbed.

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from receipt_counter.monitor import schemas
-from receipt_counter.monitor.columns import PointArray
 from receipt_counter.monitor.evaluations import estimate, higher_is_better, read_evaluation
+from receipt_counter.monitor.event_files import PointArray
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.queries import NotThereError, judged_splits, summaries, values_of
 from receipt_counter.monitor.run_entry import RunEntry

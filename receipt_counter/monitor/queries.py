@@ -14,7 +14,7 @@ import numpy as np
 from receipt_counter.config.loading import preset_names, resolve, to_plain
 from receipt_counter.config.schema import leaves
 from receipt_counter.monitor import schemas
-from receipt_counter.monitor.columns import PointArray
+from receipt_counter.monitor.event_files import PointArray
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.reading import UnreadableError, clean, mapping, open_inside
 from receipt_counter.monitor.run_entry import RunEntry, moment

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from receipt_counter.monitor.columns import ColumnsLostError, PointArray, in_order
+from receipt_counter.monitor.columns import ColumnsLostError, in_order
+from receipt_counter.monitor.event_files import PointArray
 from receipt_counter.monitor.reading import number, text
 from receipt_counter.monitor.run_index import RunIndex
 from receipt_counter.monitor.run_record import RunRecord

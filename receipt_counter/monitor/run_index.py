@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from receipt_counter.monitor.columns import Columns, PointArray
-from receipt_counter.monitor.event_files import MOST_TAGS, EventDecoder, Points
+from receipt_counter.monitor.columns import Columns
+from receipt_counter.monitor.event_files import MOST_TAGS, EventDecoder, Part, PointArray
 
 _STRETCH = 4 << 20  # bytes read at a time
 _LONGEST_RECORD = 256 << 20
@@ -209,8 +209,8 @@ def _read_on(index: RunIndex, path: Path, state: FileState, columns: Columns, de
                 file.seek(state.offset)
                 data = file.read(stretch)
                 chunk = decoder.decode(data)
-                for points, restart in chunk.parts:
-                    _add(index, points, restart, columns)
+                for part in chunk.parts:
+                    _add(index, part, columns)
                 state.offset += chunk.consumed
                 state.damaged += chunk.damaged
                 state.problem = chunk.problem
@@ -225,19 +225,19 @@ def _read_on(index: RunIndex, path: Path, state: FileState, columns: Columns, de
     return (state.offset, state.problem) != before
 
 
-def _add(index: RunIndex, parts: dict[str, Points], restart: int | None, columns: Columns) -> None:
-    if restart is not None:
+def _add(index: RunIndex, part: Part, columns: Columns) -> None:
+    if part.restart is not None:
         for tag in index.tags.values():
-            if tag.count and tag.last_step >= restart:
-                kept = columns.drop_from(tag.number, tag.count, restart)
+            if tag.count and tag.last_step >= part.restart:
+                kept = columns.drop_from(tag.number, tag.count, part.restart)
                 tag.count = len(kept)
                 tag.take(kept)
-    for name, points in parts.items():
+    for name, points in part.points.items():
         state = index.tags.get(name)
         if state is None:
             if len(index.tags) >= MOST_TAGS:
                 continue
             state = index.tags[name] = TagState(len(index.tags))
-        added = columns.append(state.number, state.count, points)
-        state.take(added)
-        state.count += len(added)
+        columns.append(state.number, state.count, points)
+        state.take(points)
+        state.count += len(points)

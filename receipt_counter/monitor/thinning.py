@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tsdownsample import MinMaxDownsampler
 
-from receipt_counter.monitor.columns import PointArray
+from receipt_counter.monitor.event_files import PointArray
 
 FEWEST = 4
 
