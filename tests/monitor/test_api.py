@@ -53,9 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
         (runs / name / "config.yaml").write_text(changed)
     error = {"message": "out of memory\nreally", "log": ["first", "last"]}
     write_record(runs / "bad", status="failed", error=error, seed=7, started="2026-03-02")
-    write_events(
-        runs / "live", b"".join(scalar("train_total_loss", step, 1 / step, 100 + step) for step in range(1, 9))
-    )
+    losses = [scalar("train_total_loss", step, 1 / step, 100 + step) for step in range(1, 9)]
+    write_events(runs / "live", b"".join(losses))
     write_record(good, **record(metrics={"classification_accuracy": 0.9}, lineage=lineage(dataset)))
     (good / "config.yaml").write_text(to_yaml(small_config(f"data.path={dataset.path}")))
     return root
@@ -105,7 +104,7 @@ def test_failures_come_first_and_filters_leave_what_fits(client: TestClient) -> 
     assert ids("") == ["bad", "live", "good"]
     assert ids("?status=finished,failed") == ["bad", "good"]
     assert ids("?q=OUT+memory") == ["bad"]
-    assert ids("?sort=classification_accuracy") == ["good", "live", "bad"] or ids("?sort=objective")[0] == "good"
+    assert ids("?sort=classification_accuracy")[0] == "good"  # what has no value comes last
     assert ids("?sort=started&order=desc")[-1] == "good"
     assert ids("?study=none") == []
     assert client.get("/api/experiments?order=sideways").status_code == 422
@@ -139,10 +138,10 @@ def test_stages_and_epochs_of_a_run(client: TestClient) -> None:
 
 def test_a_range_is_thinned_from_all_points(client: TestClient) -> None:
     address = "/api/experiments/good/metrics?tags=train_total_loss,learning_rate_*"
-    whole = client.get(f"{address}&points=4").json()["tags"]
+    whole = client.get(f"{address}&points=20").json()["tags"]
     assert "learning_rate_head" in whole
     assert "val_total_loss" not in whole
-    assert len(whole["train_total_loss"]["step"]) == 4
+    assert 4 < len(whole["train_total_loss"]["step"]) <= 20 < whole["train_total_loss"]["total"]
     part = client.get(f"{address}&points=1000&from=100&to=200").json()["tags"]["train_total_loss"]
     assert part["step"] == list(range(100, 201, 10))
     assert part["total"] == 11

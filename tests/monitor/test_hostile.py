@@ -85,7 +85,6 @@ def pipe(name: str) -> Make:
 # {directory's name: (what is in it, what the run is shown with)}
 HOSTILE: dict[str, tuple[Make, str]] = {
     MARKUP: (fields(experiment_name=MARKUP), '"running"'),
-    "%2e%2e%2f..%2fetc": (fields(), '"running"'),
     "a...": (fields(), '"running"'),
     "back\\slash": (fields(), '"running"'),
     "control \x1b[31m\n\r\t characters": (fields(experiment_name="\x00\x07"), '"running"'),

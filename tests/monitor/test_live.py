@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from scripts.training_monitor import run as training_monitor
 from tests.monitor.support import scalar, until, write_events, write_record
 from tests.support import small_config, write_squares
 
+STRANGE = "%2e%2e%2f <b>, & ? # \u00e9"
 SECONDS = 2.0  # within which a change is to be seen
 
 
@@ -56,12 +58,12 @@ class Listener(threading.Thread):
         self.connected, self.ended = threading.Event(), threading.Event()
 
     def run(self) -> None:
-        with contextlib.suppress(httpx.HTTPError):
-            with httpx.stream("GET", f"{self.address}api/stream", headers=self.headers, timeout=60) as stream:
-                for line in stream.iter_lines():
-                    self.connected.set()
-                    if line.startswith("data: "):
-                        self.events.append((time.monotonic(), json.loads(line.removeprefix("data: "))))
+        opening = httpx.stream("GET", f"{self.address}api/stream", headers=self.headers, timeout=60)
+        with contextlib.suppress(httpx.HTTPError), opening as stream:
+            for line in stream.iter_lines():
+                self.connected.set()
+                if line.startswith("data: "):
+                    self.events.append((time.monotonic(), json.loads(line.removeprefix("data: "))))
         self.ended.set()
 
 
@@ -101,7 +103,6 @@ def test_a_training_is_seen_while_it_runs_and_the_server_ends_cleanly(tmp_path: 
         assert len(steps) > 1, "it was seen at several steps"
         curve = httpx.get(f"{address}api/experiments/{run.name}/metrics?tags=train_total_loss").json()["tags"]
         assert curve["train_total_loss"]["step"] == list(range(1, detail["progress"]["step"] + 1))
-        assert all("old" not in event["experiments"] for _, event in listener.events)
         process.send_signal(signal.SIGINT)
         assert process.wait(5) == 0, "an open stream does not hold it up"
         assert listener.ended.wait(5)
@@ -134,9 +135,9 @@ def test_each_kind_of_change_is_told_in_time_and_after_a_lost_connection(tmp_pat
         changes = {
             "a point": ("one", append),
             "a status": ("one", lambda: write_record(run, status="failed")),
-            "a new run": ("two", lambda: write_record(run.with_name("two"))),
+            "a new run": (STRANGE, lambda: write_record(run.with_name(STRANGE))),
             "a finished run that changes": ("quiet", lambda: write_record(quiet, status="finished", seed=5)),
-            "a run that goes": ("two", lambda: run.with_name("two").rename(tmp_path / "away")),
+            "a run that goes": (STRANGE, lambda: run.with_name(STRANGE).rename(tmp_path / "away")),
         }
         for what, (name, change) in changes.items():
             seen, began = len(listener.events), time.monotonic()
@@ -145,11 +146,13 @@ def test_each_kind_of_change_is_told_in_time_and_after_a_lost_connection(tmp_pat
                 lambda seen=seen, name=name: [e for e in listener.events[seen:] if name in e[1]["experiments"]]
             )
             assert arrived[0][0] - began < SECONDS, what
+            shown = httpx.get(f"{address}api/experiments/{urllib.parse.quote(name, safe='')}")
+            assert shown.status_code == (404 if what == "a run that goes" else 200)
         first = listener.events[0][1]["version"]
         again = Listener(address, **{"Last-Event-ID": str(first)})
         again.start()
         until(lambda: again.events)
-        assert set(again.events[0][1]["experiments"]) == {"one", "two", "quiet"}
+        assert set(again.events[0][1]["experiments"]) == {"one", STRANGE, "quiet"}
         foreign = Listener(address, **{"Last-Event-ID": "17"})
         foreign.start()
         assert until(lambda: foreign.events)[0][1]["all"], "a version of another life: all may have changed"
@@ -167,6 +170,7 @@ def test_each_kind_of_change_is_told_in_time_and_after_a_lost_connection(tmp_pat
         (["--path-prefix", "monitor"], "is not a path"),
         (["--path-prefix", "//evil.example"], "is not a path"),
         (["--token-file", "nowhere"], "cannot be read"),
+        (["--token-file", os.devnull], "holds no token"),
         (["--host", "256.0.0.1"], "--host 256.0.0.1"),
         (["--output", "x"], "only with --report"),
         (["--cache-dir", "{root}/cache"], "never writes"),
