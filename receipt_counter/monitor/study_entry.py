@@ -82,7 +82,10 @@ class StudyEntry:
     def variant_of(self, run: RunEntry) -> str | None:
         """What a run is called that it shares with runs of other seeds."""
         named = {variant["signature"]: variant["name"] for variant in self.plan.get("variants", [])}
-        return named.get(run.record.signature) if named else run.trial
+        if not named:
+            return run.trial
+        tried = {row.name: row.cells.get("variant") for row in self.rows}
+        return named.get(run.record.signature) or tried.get(run.trial or "")
 
     def owns(self, run: RunEntry) -> bool:
         """Whether a run is one of its: made by it, or found by it because it is the same."""
