@@ -113,9 +113,9 @@ def test_a_study_is_live_from_its_first_trial_to_its_report(watched: tuple[Study
 
     write_json(study.directory / "analysis.json", {**ended["analysis"], "findings": ["The last word."]})
     write_json(study.directory / "sweep.json", {"outcome": "MAX_TRIALS"})
-    final = until(lambda: found if (found := settled(client))["analysis_state"] == "final" else None)
+    final = until(lambda: found if (found := settled(client))["status"] == "finished" else None)
+    assert final["analysis_state"] == "final"
     assert final["findings"] == ["The last word."]
-    assert final["status"] == "finished"
 
 
 def test_runs_know_their_variant_and_what_differs_from_the_baseline(watched: tuple[Study, TestClient]) -> None:
