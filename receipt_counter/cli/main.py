@@ -15,6 +15,7 @@ from receipt_counter.cli import (
     doctor,
     kubeflow,
     models,
+    monitor,
     plan,
     predict,
     promote,
@@ -43,7 +44,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="receipt-counter", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"receipt-counter {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    studies = (plan, sweep, compare, tensorboard)
+    studies = (plan, sweep, compare, monitor, tensorboard)
     for module in (run, kubeflow, *studies, promote, models, predict, config, data, report, doctor):
         module.add_commands(commands)
     return parser

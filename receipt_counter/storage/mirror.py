@@ -18,31 +18,42 @@ from receipt_counter.storage.files import writing
 from receipt_counter.storage.objects import Bucket
 from receipt_counter.storage.remote import StoreError
 from receipt_counter.storage.segments import is_event_file
-from receipt_counter.storage.sync import CHECKPOINTS, Mirror
+from receipt_counter.storage.sync import CHECKPOINTS, Mirror, Wanted
 
 
-def step(mirror: Mirror, only: str | None) -> None:
-    """Fetch what is new; event files of training that began anew go as they went in the store.
+def follow(mirror: Mirror, path: Path, wanted: Wanted) -> None:
+    """Fetch what is new below a path; event files of training that began anew go as they went in the store.
 
     Args:
         mirror: the directory and the store.
-        only: name of the directories that are wanted, "events"; None takes everything but checkpoints.
+        path: a directory of the mirror.
+        wanted: says of a name relative to the path whether it is needed.
 
     Raises:
         StoreError: the store does not answer.
         UserError: the disk is full, or the directory cannot be written to.
+    """
+    there = mirror.pull(path, wanted)
+    for file in path.rglob("events/*tfevents*"):
+        name = mirror.name(file)
+        if is_event_file(name) and name not in there:
+            with writing(file):
+                file.unlink(missing_ok=True)
+
+
+def step(mirror: Mirror, only: str | None) -> None:
+    """Fetch what is new; errors as for `follow`.
+
+    Args:
+        mirror: the directory and the store.
+        only: name of the directories that are wanted, "events"; None takes everything but checkpoints.
     """
 
     def wanted(name: str) -> bool:
         above = name.split("/")[:-1]
         return CHECKPOINTS not in above if only is None else only in above
 
-    there = mirror.pull(mirror.root, wanted)
-    for path in mirror.root.rglob("events/*tfevents*"):
-        name = mirror.name(path)
-        if is_event_file(name) and name not in there:
-            with writing(path):
-                path.unlink(missing_ok=True)
+    follow(mirror, mirror.root, wanted)
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from receipt_counter.cluster.tensorboard import manifests
 from receipt_counter.cluster.train_job import training_runtime
 from receipt_counter.config.cluster import Cluster
 from tests.manifests.policy import RULES, Manifest
-from tests.manifests.rendering import name_of, needs_kubectl, rendered
+from tests.manifests.rendering import deployment, name_of, needs_kubectl, rendered
 from tests.manifests.test_access import GATEWAY, MINIO, STRANGER, WORLD, Pod, passes
 from tests.manifests.test_schemas import CUSTOM, VERSIONS, custom_problems, problem
 

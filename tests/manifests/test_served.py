@@ -1,4 +1,4 @@
-"""TensorBoard really starts with the arguments of its Deployment and answers its probes."""
+"""What serves pages really starts with the arguments of its Deployment and answers its probes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.manifests.policy import of_kind
-from tests.manifests.rendering import needs_kubectl, rendered
+from tests.manifests.rendering import deployment, needs_kubectl
 
 
 def free_port() -> int:
@@ -33,15 +32,22 @@ def answers(url: str) -> bool:
 
 
 @needs_kubectl
-@pytest.mark.parametrize("target", ["base", "overlays/kubeflow-profile"])
-def test_it_starts_and_answers(target: str, tmp_path: Path) -> None:
-    (deployment,) = of_kind(rendered(target), "Deployment")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+@pytest.mark.parametrize(
+    ("target", "component", "program"),
+    [
+        ("base", "tensorboard", []),
+        ("overlays/kubeflow-profile", "tensorboard", []),
+        ("base", "monitor", ["-m", "receipt_counter"]),
+    ],
+)
+def test_it_starts_and_answers(target: str, component: str, program: list[str], tmp_path: Path) -> None:
+    (container,) = deployment(target, component)["spec"]["template"]["spec"]["containers"]
     (tmp_path / "runs").mkdir()
     port = free_port()
     arguments = [text.replace("$(RECEIPT_COUNTER_STORE)", str(tmp_path)) for text in container["args"]]
-    assert "--port=6006" in arguments
-    command = [sys.executable, *container["command"][1:], *arguments, f"--port={port}"]
+    assert f"--port={container['ports'][0]['containerPort']}" in arguments
+    places = [text.replace("=/tmp/", f"={tmp_path}/") for text in arguments]
+    command = [sys.executable, *program, *container["command"][1:], *places, f"--port={port}"]
     server = subprocess.Popen(
         command, env={**os.environ, "HOME": str(tmp_path)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -1,0 +1,95 @@
+"""Where experiments come from: a folder, or a mirror of one that something else keeps up to date."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+from receipt_counter.errors import UserError
+from receipt_counter.storage.mirror import follow
+from receipt_counter.storage.objects import Bucket
+from receipt_counter.storage.sync import Mirror, Wanted
+
+
+class Source(Protocol):
+    """A folder in the layout of a store, which the monitor reads and never writes.
+
+    Attributes:
+        root: the folder, resolved.
+        name: what people call it, such as `s3://bucket/prefix`.
+    """
+
+    root: Path
+    name: str
+
+    def refresh(self) -> None:
+        """Bring the folder up to date; called about twice a second by one thread, so it must be cheap when idle.
+
+        Raises:
+            OSError, UserError: it cannot be reached; the monitor shows that and goes on with what it has.
+        """
+
+
+class LocalSource:
+    """A folder that training writes to directly.
+
+    Args:
+        location: the folder.
+
+    Raises:
+        UserError: there is none.
+    """
+
+    def __init__(self, location: str) -> None:
+        path = Path(location)
+        if not path.is_dir():
+            what = "is a file, not a folder" if path.exists() else "no such folder"
+            raise UserError(f"--experiments-dir {location}: {what}; `receipt-counter run` makes ./experiments")
+        self.root = path.resolve()
+        self.name = str(self.root)
+
+    def refresh(self) -> None:
+        """Nothing to do: the folder itself is read."""
+
+
+class StoreSource:
+    """A store of objects, of which what the pages show is mirrored into a folder.
+
+    Args:
+        location: `s3://bucket/prefix`.
+        folder: of the mirror.
+        pause: seconds between looks at the store.
+
+    Raises:
+        UserError: it is no URL, or no credentials are known.
+    """
+
+    def __init__(self, location: str, folder: Path, pause: float = 1.0) -> None:
+        self.name = location
+        folder.mkdir(parents=True, exist_ok=True)
+        self.root = folder.resolve()
+        self._mirror = Mirror(self.root, Bucket(location))
+        self._pause, self._next = pause, 0.0
+
+    def refresh(self) -> None:
+        """Fetch what is new of runs and studies; weights, checkpoints and pictures stay in the store.
+
+        Raises:
+            UserError: the store does not answer, or the disk is full.
+        """
+        if time.monotonic() < self._next:
+            return
+        try:
+            for parent, wanted in _SHOWN.items():
+                follow(self._mirror, self.root / parent, wanted)
+        finally:
+            self._next = time.monotonic() + self._pause
+
+
+def _is_of_a_runs_page(name: str) -> bool:
+    """Whether a file of a run is shown: `name` begins with the run's."""
+    return name.partition("/")[2].partition("/")[0] not in ("checkpoints", "model")
+
+
+_SHOWN: dict[str, Wanted] = {"runs": _is_of_a_runs_page, "studies": lambda name: True}  # below the store's root
