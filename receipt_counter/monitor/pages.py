@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import mimetypes
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -24,11 +25,6 @@ from receipt_counter.evaluation.wording import SHARES, TITLES
 from receipt_counter.report import theme
 
 PAGES = {"": "home", "run": "run", "compare": "compare", "study": "study"}
-CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)  # inline styles are Plotly's
-
 _HERE = Path(__file__).parent
 _LIBRARY = "plotly.js"
 _PROJECT = "project.js"
@@ -52,11 +48,9 @@ def router() -> APIRouter:
     return routes
 
 
-def _page_route(name: str) -> object:
+def _page_route(name: str) -> Callable[[], HTMLResponse]:
     def page() -> HTMLResponse:
-        return HTMLResponse(
-            _shell(name), headers={"Content-Security-Policy": CONTENT_POLICY, "Cache-Control": "no-cache"}
-        )
+        return HTMLResponse(_shell(name), headers={"Cache-Control": "no-cache"})
 
     return page
 

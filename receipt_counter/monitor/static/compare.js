@@ -2,15 +2,16 @@
 import { literal } from "./charts.js";
 import { chartsOf, ChartGrid, controls, curve, curveLayout, curveRows, look, shown, smoothed, summary, view } from "./curves.js";
 import { byId, fill, h, table } from "./dom.js";
-import { figure, interval, isShare, plain, title } from "./format.js";
+import { figure, interval, isShare, plain, shortTitle, title } from "./format.js";
 import { follow, get } from "./live.js";
 import { runName, runTitle, status } from "./parts.js";
 import { joined, link, state } from "./state.js";
 
 const POINTS = 300;
-const BARS = ["classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu", "generation_rouge1_f", "generation_perplexity"];
+const BARS = ["classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu", "generation_rouge1_f"];
 const RADAR = ["classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu", "generation_rouge1_f", "generation_rougeL_f"];
 const USUAL = new Set(["train_total_loss", "train_cls_loss", "train_lm_loss", "val_total_loss", "classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu4", "generation_rouge1_f"]);
+const [ROW, LEAST] = [26, 330]; // pixels
 const BAND = "26"; // transparency of a band, as hex digits
 
 let found = null;
@@ -51,10 +52,12 @@ function remove(id) {
 function metrics() {
   const runs = found.experiments;
   const splits = new Set(Object.values(found.split).filter(Boolean));
-  const rows = Object.entries(found.metrics).filter(([name]) => name !== "generation_bleu4" || !("generation_bleu" in found.metrics)).map(([name, values]) => ({
-    cells: [h("span", {}, title(name), h("span", { class: "soft", text: found.higher_is_better[name] ? " ↑" : " ↓", title: found.higher_is_better[name] ? "higher is better" : "lower is better" })),
-      ...runs.map(({ id }) => (values[id] ? h("span", {}, h("span", { class: found.best[name] === id ? "best" : "", text: figure(name, values[id].value) }), " ", h("span", { class: "interval", text: interval(name, values[id]) })) : "–"))],
-  }));
+  const rows = Object.entries(found.metrics).filter(([name]) => name !== "generation_bleu4" || !("generation_bleu" in found.metrics)).map(([name, values]) => {
+    const distinct = new Set(Object.values(values).map(({ value }) => value)).size > 1;
+    const cell = ({ id }) => (values[id] ? h("span", {}, h("span", { class: distinct && found.best[name] === id ? "best" : "", text: figure(name, values[id].value) }), " ", h("span", { class: "interval", text: interval(name, values[id]) })) : "–");
+    const higher = found.higher_is_better[name];
+    return { cells: [h("span", {}, title(name), h("span", { class: "soft", "aria-label": higher ? "higher is better" : "lower is better", role: "img", text: higher ? " ↑" : " ↓" })), ...runs.map(cell)] };
+  });
   const columns = [{ name: "Metric" }, ...runs.map((run) => ({ name: splits.size > 1 ? `${runTitle(run)} (${found.split[run.id] ?? "not judged"})` : runTitle(run), number: true }))];
   fill(byId("metrics"), rows.length ? h("div", { class: "card flush" }, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Metrics, scrollable" }, table("Metrics", columns, rows, { class: "compare-table" })))
     : h("p", { class: "empty", text: "None of them has been judged yet." }));
@@ -105,12 +108,14 @@ function barChart(chart, name) {
   const index = looks();
   const runs = found.experiments.filter(({ id }) => Number.isFinite(found.metrics[name][id]?.value));
   const values = runs.map(({ id }) => found.metrics[name][id]);
+  const errors = { array: values.map(({ value, high }) => (high ?? value) - value), arrayminus: values.map(({ value, low }) => value - (low ?? value)) };
   chart.draw([{
-    type: "bar", x: runs.map((run) => literal(runTitle(run))), y: values.map(({ value }) => value), name: title(name), marker: { color: runs.map((run) => look(index.get(run.id)).color) },
-    error_y: { type: "data", symmetric: false, array: values.map(({ value, high }) => (high ?? value) - value), arrayminus: values.map(({ value, low }) => value - (low ?? value)), thickness: 1.3, width: 4 },
-    hovertemplate: isShare(name) ? "%{x}: %{y:.2%}<extra></extra>" : "%{x}: %{y:.4~g}<extra></extra>",
+    type: "bar", orientation: "h", y: runs.map((run) => literal(runTitle(run))), x: values.map(({ value }) => value), name: title(name),
+    marker: { color: runs.map((run) => look(index.get(run.id)).color) }, error_x: { type: "data", symmetric: false, ...errors, thickness: 1.3, width: 4 },
+    hovertemplate: isShare(name) ? "%{y}: %{x:.2%}<extra></extra>" : "%{y}: %{x:.4~g}<extra></extra>",
   }], {
-    showlegend: false, margin: { l: 8, r: 8, t: 8, b: 8 }, xaxis: { type: "category", fixedrange: true, tickangle: runs.length > 3 ? -35 : 0 }, yaxis: { rangemode: "tozero", fixedrange: true, ...(isShare(name) ? { tickformat: ".0%" } : {}) },
+    height: Math.max(LEAST, ROW * runs.length + 60), showlegend: false, bargap: 0.35, margin: { l: 8, r: 12, t: 8, b: 8 },
+    xaxis: { rangemode: "tozero", fixedrange: true, ...(isShare(name) ? { tickformat: ".0%" } : {}) }, yaxis: { type: "category", autorange: "reversed", showgrid: false, fixedrange: true },
   }, { summary: runs.map((run, i) => `${runTitle(run)} ${figure(name, values[i].value)}`).join(", ") });
 }
 
@@ -121,18 +126,18 @@ function radar(chart) {
   const round = (list) => [...list, list[0]];
   const lowest = Math.min(...runs.flatMap(({ id }) => names.map((name) => found.metrics[name][id].value)));
   chart.draw(runs.map((run) => ({
-    type: "scatterpolar", mode: "lines+markers", name: literal(runTitle(run)), theta: round(names.map(title)), r: round(names.map((name) => found.metrics[name][run.id].value)),
+    type: "scatterpolar", mode: "lines+markers", name: literal(runTitle(run)), theta: round(names.map((name) => shortTitle(name).replace(" ", "<br>"))), r: round(names.map((name) => found.metrics[name][run.id].value)),
     line: { ...look(index.get(run.id)), width: 2 }, marker: { size: 4 }, hovertemplate: "%{theta}: %{r:.3f}",
   })), {
-    margin: { l: 60, r: 60, t: 36, b: 24 }, polar: { radialaxis: { range: [Math.max(0, Math.floor(10 * lowest - 0.5) / 10), 1], tickfont: { size: 10 } }, angularaxis: {} },
+    height: Math.max(LEAST, ROW * found.experiments.length + 60), showlegend: false, margin: { l: 70, r: 70, t: 30, b: 30 }, polar: { radialaxis: { range: [Math.max(0, Math.floor(10 * lowest - 0.5) / 10), 1], tickfont: { size: 10 }, nticks: 5 }, angularaxis: {} },
   }, { summary: `${runs.length} runs on ${names.length} metrics` });
 }
 
 function sideBySide() {
   const names = BARS.filter((name) => name in found.metrics);
-  const parts = names.map((name) => ({ id: name, file: `bars_${name}`, name: title(name), height: 280 }));
-  const radial = RADAR.filter((name) => name in found.metrics).length > 2 ? [{ id: "radar", name: "All together", height: 420 }] : [];
-  sides.show([...radial, ...parts], ({ id }, chart) => (id === "radar" ? radar(chart) : barChart(chart, id)));
+  const parts = names.map((name) => ({ id: name, file: `bars_${name}`, name: title(name) }));
+  const radial = RADAR.filter((name) => name in found.metrics).length > 2 ? [{ id: "radar", name: "All together" }] : [];
+  sides.show([...parts, ...radial], ({ id }, chart) => (id === "radar" ? radar(chart) : barChart(chart, id)));
 }
 
 function differences() {

@@ -10,18 +10,18 @@ const PARTS = [
   { id: "train_loss", name: "Loss in training", tags: /^train_(total|cls|lm)_loss$/, strip: /^train_|_loss$/g, log: true },
   { id: "val_loss", name: "Loss on val", tags: /^val_(total|cls|lm)_loss$/, strip: /^val_|_loss$/g, log: true },
   { id: "accuracy", name: "Accuracy on val", tags: /^(classification_accuracy|answer_accuracy)$/ },
-  { id: "f1", name: "F1, precision and recall on val", tags: /^classification_(f1|precision|recall)$/ },
-  { id: "bleu", name: "BLEU on val", tags: /^generation_bleu[1-4]$/ },
-  { id: "rouge", name: "ROUGE on val", tags: /^generation_rouge/ },
-  { id: "perplexity", name: "Perplexity on val", tags: /^generation_perplexity$/, log: true },
-  { id: "calibration", name: "Off by one and calibration error on val", tags: /^classification_(off_by_one|ece)$/ },
+  { id: "f1", name: "F1, precision, recall", tags: /^classification_(f1|precision|recall)$/, strip: /^classification_/ },
+  { id: "bleu", name: "BLEU", tags: /^generation_bleu[1-4]$/ },
+  { id: "rouge", name: "ROUGE", tags: /^generation_rouge/ },
+  { id: "perplexity", name: "Perplexity", tags: /^generation_perplexity$/, log: true },
+  { id: "calibration", name: "Off by one, calibration", tags: /^classification_(off_by_one|ece)$/ },
   { id: "learning_rate", name: "Learning rate", tags: /^learning_rate_/, strip: /^learning_rate_/, log: true },
   { id: "grad_norm", name: "Gradient norm", tags: /^grad_norm/, strip: /^grad_norm_(?=.)/, log: true },
   { id: "throughput", name: "Throughput, per second", tags: /^(images|questions)_per_second$/, strip: /_per_second$/ },
   { id: "memory", name: "Memory, GB", tags: /^memory_gigabytes$/ },
 ];
 const SILENT = /^(stage|epoch|generation_bleu)$/; // marks, or the same as BLEU-4
-const NAMES = { total: "Total", cls: "Counting", lm: "Answers" };
+const NAMES = { total: "Total", cls: "Counting", lm: "Answers", grad_norm: "All", questions_per_second: "Questions" };
 const FIRST = ["total", "train_total_loss", "val_total_loss", "grad_norm"];
 
 const short = (tag, strip) => {

@@ -37,7 +37,7 @@ export function reconcile(parent, items, key, build) {
   let place = parent.firstElementChild;
   for (const item of items) {
     const name = key(item);
-    const content = JSON.stringify(item);
+    const content = JSON.stringify([item, document.documentElement.dataset.theme]); // links hand the theme on
     let element = old.get(name);
     old.delete(name);
     if (!element) {

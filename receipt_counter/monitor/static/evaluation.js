@@ -43,10 +43,11 @@ export class Evaluation {
     fill(byId("splits"), choices(this.run.splits, split, (name) => { state.set({ split: name }); this.shownMistakes = PAGE; this.show(); }));
     this.figures(this.summary.splits[split]);
     const [confusion, slices] = await Promise.all(["confusion", "slices"].map((part) => get(`${this.address}/${part}`, { split }).catch(() => null)));
-    this.charts ??= { confusion: new Chart("Counts: truth and prediction", { height: 330 }), classes: new Chart("By class", { height: 330 }), slices: new Chart("Slices", { wide: true }) };
+    this.charts ??= { confusion: new Chart("Counts: truth and prediction", { height: 330 }), classes: new Chart("By class", { height: 330 }), types: new Chart("By kind of question", { height: 330 }), slices: new Chart("Slices", { wide: true }) };
     byId("evaluation-charts").append(...Object.values(this.charts).map(({ card }) => card));
     if (confusion) drawConfusion(this.charts.confusion, confusion);
     drawClasses(this.charts.classes, this.summary.splits[split]?.per_class ?? {});
+    drawTypes(this.charts.types, this.summary.splits[split]?.answer_accuracy_by_type ?? {});
     if (slices) drawSlices(this.charts.slices, slices);
     await this.mistakes();
   }
@@ -130,6 +131,14 @@ function drawClasses(chart, classes) {
     barmode: "group", bargap: 0.3, hovermode: "x unified", margin: { l: 8, r: 8, t: 28, b: 8 }, xaxis: { type: "category", title: { text: "true count", standoff: 4 }, fixedrange: true },
     yaxis: { range: [0, 1.02], tickformat: ".0%", fixedrange: true },
   }, { summary: labels.map((label, i) => `${label}: F1 ${number(found[i].f1?.value)}`).join(", ") });
+}
+
+function drawTypes(chart, types) {
+  const [names, found] = [Object.keys(types), Object.values(types)];
+  const plainEntries = found.map((entry) => ({ right: entry }));
+  chart.draw([{ type: "bar", name: "exactly right", x: names.map(literal), y: bars(plainEntries, "right"), error_y: errorBars(plainEntries, "right"), marker: { color: colours[5] }, hovertemplate: "%{y:.1%} of %{customdata}<extra></extra>", customdata: found.map(({ n }) => n) }], {
+    bargap: 0.45, showlegend: false, margin: { l: 8, r: 8, t: 28, b: 8 }, xaxis: { type: "category", title: { text: "answers that are exactly right", standoff: 4 }, fixedrange: true }, yaxis: { range: [0, 1.02], tickformat: ".0%", fixedrange: true },
+  }, { summary: names.map((name, i) => `${name} ${figure("answer_accuracy", found[i].value)}`).join(", ") });
 }
 
 function drawSlices(chart, { overall, slices }) {

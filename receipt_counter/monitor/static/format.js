@@ -7,7 +7,10 @@ const shared = new Set(shares);
 
 export const isShare = (name) => shared.has(name);
 export const isLowerBetter = (name) => lower.has(name) || /loss|perplexity|off_by_one|ece$|seconds|memory|gigabytes/.test(name);
-export const title = (name) => titles[name] ?? words(name);
+const OTHERS = { train_total_loss: "Loss in training", images_per_second: "Images per second", memory_gigabytes: "Memory", grad_norm: "Gradient norm" };
+export const title = (name) => titles[name] ?? OTHERS[name] ?? words(name);
+/** A title for a narrow column. */
+export const shortTitle = (name) => title(name).replace(/ \(macro\)$/, "");
 export const words = (name) => {
   const text = name.replaceAll("_", " ").replace(/\bcls\b/, "counting").replace(/\blm\b/, "answer");
   return text.charAt(0).toUpperCase() + text.slice(1);
@@ -24,7 +27,8 @@ export function figure(name, value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   if (isShare(name)) return `${(100 * value).toFixed(1)} %`;
   if (name === "seconds_per_image") return value < 1 ? `${Number((1000 * value).toPrecision(3))} ms` : `${Number(value.toPrecision(3))} s`;
-  if (name === "model_gigabytes") return value < 1 ? `${Number((1000 * value).toPrecision(3))} MB` : `${Number(value.toPrecision(3))} GB`;
+  if (name.endsWith("_per_second")) return number(value, 3);
+  if (name.endsWith("_gigabytes")) return value < 1 ? `${Number((1000 * value).toPrecision(3))} MB` : `${Number(value.toPrecision(3))} GB`;
   return Math.abs(value) < 1e4 && Math.abs(value) >= 1e-3 ? value.toFixed(3).replace("-", MINUS) : number(value);
 }
 

@@ -1,6 +1,6 @@
 // Home: studies and runs, what needs attention first.
 import { byId, fill, h, reconcile } from "./dom.js";
-import { deviceHours, duration, figure, isLowerBetter, moment, seconds, title } from "./format.js";
+import { deviceHours, duration, figure, isLowerBetter, moment, seconds, shortTitle, title } from "./format.js";
 import { follow, get } from "./live.js";
 import { eta, progress, runName, status, STATUSES, urgency } from "./parts.js";
 import { joined, link, state } from "./state.js";
@@ -145,8 +145,8 @@ function header(names) {
   fill(byId("runs").tHead, h("tr", {},
     h("th", { scope: "col", class: "select" }, h("span", { class: "sr", text: "Select" })),
     heading("Status", ""), heading("Run", "name"), h("th", { scope: "col", class: "number", text: "Seed" }), heading("Study", "study"),
-    heading("Progress", "progress"), heading("Time left", "eta", true),
-    names.map((name) => heading(title(name), `metric:${name}`, true)),
+    heading("Progress", "progress"),
+    names.map((name) => heading(shortTitle(name), `metric:${name}`, true)),
     heading("Device time", "device", true), heading("Last heard of", "updated", true)));
 }
 
@@ -180,14 +180,13 @@ function row({ run, chosen, names, best }) {
     h("th", { scope: "row", class: "name", title: name }, h("a", { href: link("run", { id: run.id }), data: { key: `open-${run.id}` }, text: name }), !run.study && run.variant && run.variant !== run.name ? h("span", { class: "soft", text: ` ${run.name}` }) : null),
     h("td", { class: "number", text: run.seed ?? "–" }),
     h("td", { class: "wide", title: run.study }, run.study ? h("a", { href: link("study", { id: run.study }), text: run.study }) : "–"),
-    h("td", { title: where }, progress(run.fraction, run.status, `Progress of ${name}`)),
-    h("td", { class: "number", text: run.status === "running" ? eta(run.eta_seconds) : "" }),
+    h("td", { title: where }, progress(run.fraction, run.status, `Progress of ${name}`, run.status === "running" && run.eta_seconds !== null ? eta(run.eta_seconds) : "")),
     names.map((metric) => h("td", { class: "number" }, h("span", { class: best.includes(metric) ? "best" : "", text: figure(metric, run.metrics[metric]) }))),
     h("td", { class: "number", text: duration(run.device_seconds) }), h("td", { class: "number", text: moment(run.updated) }));
 }
 
 const group = ({ group: name, names }) => h("tr", { class: "group" },
-  h("th", { colspan: String(9 + names), scope: "rowgroup" }, name ? h("a", { href: link("study", { id: name }), text: name }) : "Runs of no study"));
+  h("th", { colspan: String(8 + names), scope: "rowgroup" }, name ? h("a", { href: link("study", { id: name }), text: name }) : "Runs of no study"));
 
 function select(id, on) {
   const chosen = new Set(state.list("sel"));

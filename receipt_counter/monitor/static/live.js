@@ -1,7 +1,7 @@
 // What the server knows, and word of its changes: a stream of events, asking again and again where none gets through.
 import { byId } from "./dom.js";
 import { moment } from "./format.js";
-import { themeSwitch } from "./state.js";
+import { onTheme, themeSwitch } from "./state.js";
 
 const POLL = 3000; // ms between questions while the stream is down
 const CHECK = 15000; // ms between looks at a stream that is silent
@@ -60,6 +60,7 @@ export function follow(load) {
     change.studies?.forEach((id) => waiting.studies.add(id));
     soon();
   }, everything);
+  onTheme(everything);
   run();
   return everything;
 }

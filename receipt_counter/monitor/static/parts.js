@@ -12,12 +12,12 @@ export const urgency = (status) => (ORDER.indexOf(status) + 1 || ORDER.length + 
 export const status = (name, text = name) => h("span", { class: `status ${name}` },
   h("span", { class: "icon", "aria-hidden": "true", text: ICONS[name] ?? "·" }), text);
 
-export function progress(fraction, kind, label = "Progress") {
+export function progress(fraction, kind, label = "Progress", note = "") {
   const percent = Math.round(100 * Math.min(1, Math.max(0, fraction ?? 0)));
   return h("div", { class: "progress" },
     h("div", { class: "track", role: "progressbar", "aria-label": label, "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(percent) },
       h("span", { class: `fill ${kind}`, style: { width: `${percent}%` } })),
-    h("span", { class: "number", text: `${percent} %` }));
+    h("span", { class: "number", text: fraction === null ? "" : `${percent} %` }), note ? h("span", { class: "soft", text: note }) : null);
 }
 
 export const eta = (seconds) => (seconds === null || seconds === undefined ? "–" : `${roughly(seconds)} left`);

@@ -2,7 +2,7 @@
 import { byId, fill, h, table } from "./dom.js";
 import { chartsOf, ChartGrid, controls, curve, curveLayout, curveRows, shown, summary, view } from "./curves.js";
 import { Evaluation } from "./evaluation.js";
-import { duration, figure, isShare, moment, plain, seconds, title } from "./format.js";
+import { duration, figure, isShare, moment, plain, seconds, shortTitle } from "./format.js";
 import { follow, get } from "./live.js";
 import { descriptions, errorBox, eta, progress, runName, status, tile } from "./parts.js";
 import { link, state } from "./state.js";
@@ -100,7 +100,7 @@ function tiles() {
   const measured = TILES.map((name) => {
     const judged = run.metrics?.[name];
     const value = judged ?? last(name);
-    return value === undefined || value === null ? null : tile(title(name), figure(name, value), judged === undefined ? `step ${tags[name].step.at(-1)}` : "");
+    return value === undefined || value === null ? null : tile(shortTitle(name), figure(name, value), judged === undefined ? `step ${tags[name].step.at(-1)}` : "");
   });
   const ended = run.ended ? seconds(run.ended) : Date.now() / 1000;
   fill(byId("tiles"), measured, tile("Device time", duration(run.device_seconds)),

@@ -12,7 +12,13 @@ const address = `api/studies/${encodeURIComponent(id)}`;
 const charts = new Map();
 let study = null;
 
-const STATES = { live: "of the trials so far", computing: "of the trials so far; newer ones are on their way", final: "of the finished study", unavailable: "" };
+const STATES = { live: "Figures and findings are of the trials so far.", computing: "Figures and findings are of the trials so far; newer ones are on their way.", final: "Figures and findings are those of the finished study.", unavailable: "" };
+const GROUPS = [
+  ["Effects", ["forest"]], ["What matters most", ["tornado", "radar", "importance"]], ["History", ["history"]], ["Parallel coordinates", ["parallel_coordinates"]],
+  ["One parameter at a time", ["sensitivity", "correlations"]], ["Trade-offs", ["pareto"]], ["Metrics", ["bars"]], ["Learning curves", ["curves"]], ["Where it matters", ["slices"]],
+  ["Variations together", ["factorial", "interactions", "main_effects"]], ["Costs", ["cost"]], ["Confirmation on other seeds", ["confirmation_forest", "confirmation_curves"]],
+];
+const WIDE = ["slices", "parallel_coordinates", "history"];
 
 function head() {
   const running = study.status === "running";
@@ -67,24 +73,40 @@ function plan() {
     planned.kind === "ablation" || planned.variants.length ? null : planned.parameters.map(({ name, values, low, high }) => h("li", {}, h("strong", { class: "mono", text: name }), " ", h("span", { class: "soft", text: values.length ? values.join(", ") : `${low} to ${high}` })))));
 }
 
+/** The group's place on the page, made when its first figure comes. */
+function groupOf(name) {
+  const kind = name.split(":")[0];
+  const place = GROUPS.findIndex(([, kinds]) => kinds.includes(kind));
+  const [heading] = GROUPS[place] ?? ["Others"];
+  const order = place < 0 ? GROUPS.length : place;
+  const parent = byId("figures");
+  const known = [...parent.children].find((section) => section.dataset.place === String(order));
+  if (known) return known.lastElementChild;
+  const section = h("section", { "aria-label": heading, data: { place: String(order) } }, h("h2", { text: heading }), h("div", { class: "charts" }));
+  parent.insertBefore(section, [...parent.children].find((other) => Number(other.dataset.place) > order) ?? null);
+  return section.lastElementChild;
+}
+
 function draw({ state: kind, problem, figures }) {
   const entries = Object.entries(figures).filter(([, { data }]) => data.length);
-  const empty = byId("no-figures");
-  empty.hidden = entries.length > 0;
-  empty.textContent = problem ?? (kind === "computing" ? "Figures are being computed …" : "Figures appear once trials have ended.");
-  byId("figures-title").textContent = entries.length && STATES[kind] ? `Figures ${STATES[kind]}` : "Figures";
+  const note = byId("figures-note");
+  note.textContent = entries.length ? STATES[kind] : problem ?? (kind === "computing" ? "Figures are being computed …" : "Figures appear once trials have ended.");
+  note.className = entries.length ? "soft" : "empty";
   const wanted = new Set(entries.map(([name]) => name));
   [...charts].filter(([name]) => !wanted.has(name)).forEach(([name, chart]) => { chart.remove(); charts.delete(name); });
-  entries.forEach(([name, { data, layout }], place) => {
-    const heading = layout.title?.text ?? name;
-    if (!charts.has(name)) charts.set(name, new Chart(heading, { wide: (layout.meta?.least_width ?? 0) > 500, file: name }));
+  const places = new Map();
+  entries.forEach(([name, { data, layout }]) => {
+    if (!charts.has(name)) charts.set(name, new Chart(layout.title?.text ?? name, { wide: WIDE.includes(name.split(":")[0]), file: name }));
     const chart = charts.get(name);
-    const parent = byId("figures");
+    const parent = groupOf(name);
+    const place = places.get(parent) ?? 0;
+    places.set(parent, place + 1);
     if (parent.children[place] !== chart.card) parent.insertBefore(chart.card, parent.children[place] ?? null);
     const legend = data.length > 1 && layout.showlegend !== false;
     const { title: _, ...rest } = layout;
     chart.draw(data, { ...rest, uirevision: "kept", margin: { ...layout.margin, t: legend ? 36 : Math.max(10, layout.margin?.t ?? 0) } });
   });
+  [...byId("figures").children].forEach((section) => { section.hidden = section.lastElementChild.childElementCount === 0; });
 }
 
 async function load(change) {
