@@ -1,6 +1,6 @@
 // One study: how far it is, what it has found, and its figures as trials end.
 import { Chart } from "./charts.js";
-import { byId, fill, h, reconcile } from "./dom.js";
+import { byId, fill, h, reconcile, table } from "./dom.js";
 import { deviceHours, duration, figure, moment, plain, title } from "./format.js";
 import { follow, get } from "./live.js";
 import { errorBox, descriptions, eta, progress, status, tile } from "./parts.js";
@@ -16,7 +16,7 @@ const STATES = { live: "Figures and findings are of the trials so far.", computi
 const GROUPS = [
   ["Effects", ["forest"]], ["What matters most", ["tornado", "radar", "importance"]], ["History", ["history"]], ["Parallel coordinates", ["parallel_coordinates"]],
   ["One parameter at a time", ["sensitivity", "correlations"]], ["Trade-offs", ["pareto"]], ["Metrics", ["bars"]], ["Learning curves", ["curves"]], ["Where it matters", ["slices"]],
-  ["Variations together", ["factorial", "interactions", "main_effects"]], ["Costs", ["cost"]], ["Confirmation on other seeds", ["confirmation_forest", "confirmation_curves"]],
+  ["Costs", ["cost"]], ["Confirmation on other seeds", ["confirmation_forest", "confirmation_curves"]],
 ];
 const WIDE = ["slices", "parallel_coordinates", "history"];
 
@@ -52,15 +52,31 @@ function trials() {
   const metrics = [...new Set(study.trials.flatMap((trial) => Object.keys(trial.metrics)))];
   const parameters = [...new Set(study.trials.flatMap((trial) => Object.keys(trial.parameters)))];
   const heading = (text, number) => h("th", { scope: "col", class: number ? "number" : "", text });
-  const table = byId("trials");
-  fill(table.tHead, h("tr", {}, heading("Trial"), heading("Status"), parameters.map((name) => heading(name)), metrics.map((name) => heading(title(name), true)), heading("Took", true), heading("Runs")));
-  reconcile(table.tBodies[0], study.trials, ({ trial }) => trial, (trial) => h("tr", {},
+  const shown = byId("trials");
+  fill(shown.tHead, h("tr", {}, heading("Trial"), heading("Status"), parameters.map((name) => heading(name)), metrics.map((name) => heading(title(name), true)), heading("Took", true), heading("Runs")));
+  reconcile(shown.tBodies[0], study.trials, ({ trial }) => trial, (trial) => h("tr", {},
     h("th", { scope: "row", text: trial.trial }), h("td", { title: trial.message }, status(trial.status)),
     parameters.map((name) => h("td", { class: "mono", text: plain(trial.parameters[name]) })),
     metrics.map((name) => h("td", { class: "number", text: figure(name, trial.metrics[name]) })),
     h("td", { class: "number", text: duration(trial.seconds) }), h("td", {}, runLinks(trial))));
   byId("count").textContent = `${study.trials.length} begun`;
 }
+
+/** Effects with intervals: variations crossed with each other, and the steps of a path. */
+function designs() {
+  const { factorial, path, priority_metrics: metrics = [] } = study.analysis ?? {};
+  const effect = (found) => (found ? h("span", { class: found.low > 0 || found.high < 0 ? "decided" : "" }, signed(found.effect), h("span", { class: "interval", text: ` ${signed(found.low)} to ${signed(found.high)}` })) : "–");
+  const columns = (name) => [{ name }, { name: "Kind" }, ...metrics.map((metric) => ({ name: `${title(metric)}, points`, number: true }))];
+  const crossed = [["main_effects", "averaged over the other factors"], ["interactions", "beyond the sum of both"]].flatMap(([part, kind]) => Object.values(factorial?.[part] ?? {}).map((entry) => ({
+    cells: [Object.values(entry.levels).join(" and "), kind, ...metrics.map((metric) => effect(entry.effects[metric]))],
+  })));
+  const steps = (path ?? []).flatMap((step) => [["effect", "this step"], ["cumulative", "all steps so far"]].map(([part, kind]) => ({ cells: [step.step, kind, ...metrics.map((metric) => effect(step[part][metric]))] })));
+  const shown = [["Variations together", "Effect", crossed], ["The path to another config", "Step", steps]].filter(([, , rows]) => rows.length);
+  fill(byId("designs"), shown.map(([heading, name, rows]) => h("section", { "aria-label": heading }, h("h2", { text: heading }), h("div", { class: "card flush" },
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${heading}, scrollable` }, table(heading, columns(name), rows))))));
+}
+
+const signed = (effect) => `${effect < 0 ? "−" : "+"}${Math.abs(100 * effect).toFixed(1)}`;
 
 function plan() {
   const { plan: planned } = study;
@@ -121,6 +137,7 @@ async function load(change) {
   head();
   findings();
   trials();
+  designs();
   plan();
   draw(await get(`${address}/figures`));
 }
