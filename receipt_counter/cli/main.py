@@ -8,7 +8,20 @@ import sys
 from collections.abc import Sequence
 
 from receipt_counter import __version__
-from receipt_counter.cli import compare, config, data, doctor, models, plan, predict, promote, report, run, sweep
+from receipt_counter.cli import (
+    compare,
+    config,
+    data,
+    doctor,
+    models,
+    monitor,
+    plan,
+    predict,
+    promote,
+    report,
+    run,
+    sweep,
+)
 from receipt_counter.cli.parser import Parser
 from receipt_counter.cli.terminal import print_error
 from receipt_counter.errors import UserError
@@ -29,7 +42,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="receipt-counter", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"receipt-counter {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for module in (run, plan, sweep, compare, promote, models, predict, config, data, report, doctor):
+    for module in (run, plan, sweep, compare, monitor, promote, models, predict, config, data, report, doctor):
         module.add_commands(commands)
     return parser
 

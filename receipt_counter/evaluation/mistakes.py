@@ -6,11 +6,14 @@ import io
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from receipt_counter.evaluation.statistics import Prediction
 from receipt_counter.storage.files import write_atomic
+
+if TYPE_CHECKING:
+    from receipt_counter.evaluation.statistics import Prediction  # which imports what takes seconds
 
 SHOWN = 24
 _SIDE = 320  # pixels, longest side

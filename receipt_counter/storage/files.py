@@ -39,6 +39,10 @@ _USERS_TROUBLE = frozenset(
 _SECONDS_TO_LET_GO = 10.0
 
 
+class InUseError(UserError):
+    """Another process holds a directory."""
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden place into a message that names the path.
@@ -75,7 +79,8 @@ def exclusive(directory: Path, what: str, *, wait: bool = False) -> Iterator[Non
         wait: until another process is done with it, instead of refusing.
 
     Raises:
-        UserError: another process is working on it and `wait` is off, or the place cannot be written to.
+        InUseError: another process is working on it and `wait` is off.
+        UserError: the place cannot be written to.
     """
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -89,7 +94,7 @@ def exclusive(directory: Path, what: str, *, wait: bool = False) -> Iterator[Non
             owner = handle.read().strip() or "unknown"
             has_died = owner.isdigit() and not psutil.pid_exists(int(owner))
             if not has_died or time.monotonic() > patience:
-                raise UserError(f"{directory}: process {owner} is already working on this {what}")
+                raise InUseError(f"{directory}: process {owner} is already working on this {what}")
             time.sleep(0.05)
         handle.truncate(0)
         handle.write(str(os.getpid()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,29 @@ from receipt_counter.study.variants import BASELINE, read_variants
 _AXES = ("variant", "seed")  # what an ablation's trials differ in
 
 
+FingerprintOf = Callable[[Config], str]  # of the dataset that a config trains on
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """What a study has found.
+
+    Attributes:
+        analysis: the content of analysis.json.
+        best_config: of a search, its best trial's config as YAML.
+        confirmation: of a search, the Experiment that trains the best trial and the baseline with other seeds.
+    """
+
+    analysis: dict[str, Any]
+    best_config: str | None = None
+    confirmation: StudyDocument | None = None
+
+
 def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
     """Say what a study found and write its `analysis.json`.
 
-    Of a search also its `best_config.yaml`, and `confirmation.yaml`: the Experiment that trains the best trial and the
-    baseline with other seeds. Once its runs are there, they are compared too.
+    Of a search also its `best_config.yaml`, and `confirmation.yaml`. Once the confirmation's runs are there, they are
+    compared too.
 
     Args:
         study: the study's directory, with the `experiment.yaml` that was run.
@@ -50,21 +69,38 @@ def compare(study: Path, store: Store, progress: Progress) -> dict[str, Any]:
     Raises:
         UserError: it is no study of ours, or nothing in it finished that could be compared.
     """
+    found = analyse(study, store, lambda config: dataset_of(config, store, progress).fingerprint)
+    if found.best_config is not None and found.confirmation is not None:
+        write_atomic(study / "best_config.yaml", found.best_config)
+        write_document(found.confirmation, study / "confirmation.yaml")
+    write_json(study / "analysis.json", found.analysis)
+    return found.analysis
+
+
+def analyse(study: Path, store: Store, fingerprint_of: FingerprintOf) -> Analysed:
+    """Say what a study has found so far; writes nothing.
+
+    Args:
+        study: the study's directory, with the `experiment.yaml` that was run.
+        store: where its runs live.
+        fingerprint_of: the dataset's, by which runs are found.
+
+    Raises:
+        UserError: it is no study of ours, or nothing in it finished that could be compared.
+    """
     document = read_document(study / "experiment.yaml")
     try:
         ablation = VARIANTS_FILE in study_files(document)
     except UserError as error:
         raise UserError(f"{study}: {error.message}") from None
     make = _ablation if ablation else _search
-    analysis = make(document, study, store, progress)
-    write_json(study / "analysis.json", analysis)
-    return analysis
+    return make(document, study, store, fingerprint_of)
 
 
-def _ablation(document: StudyDocument, study: Path, store: Store, progress: Progress) -> dict[str, Any]:
-    variants = _variant_runs(document, store, progress)
+def _ablation(document: StudyDocument, study: Path, store: Store, fingerprint_of: FingerprintOf) -> Analysed:
+    variants = _variant_runs(document, store, fingerprint_of)
     devices = base_config(study_files(document)).training.processes
-    return {**_analysed(variants, _priority(document), split_of(document)), **_ended(study, devices)}
+    return Analysed({**_analysed(variants, _priority(document), split_of(document)), **_ended(study, devices)})
 
 
 def _analysed(variants: Sequence[VariantRuns], priority: Sequence[str], split: str) -> dict[str, Any]:
@@ -72,7 +108,7 @@ def _analysed(variants: Sequence[VariantRuns], priority: Sequence[str], split: s
     return {**analysis, "findings": [*ablation_findings(analysis), *design_findings(analysis)]}
 
 
-def _variant_runs(document: StudyDocument, store: Store, progress: Progress) -> list[VariantRuns]:
+def _variant_runs(document: StudyDocument, store: Store, fingerprint_of: FingerprintOf) -> list[VariantRuns]:
     """The runs of an ablation's variants, all by one version of the code: changed code may not explain effects."""
     files, split = study_files(document), split_of(document)
     (seeds,) = (axis.values for axis in search_space(document.experiment) if axis.name == "seed")
@@ -83,7 +119,7 @@ def _variant_runs(document: StudyDocument, store: Store, progress: Progress) -> 
                 v.name,
                 v.family,
                 v.changes(),
-                _runs(v.apply(config), seeds, split, store, version, progress),
+                _runs(v.apply(config), seeds, split, store, version, fingerprint_of),
                 v.levels,
                 v.step,
             )
@@ -104,7 +140,7 @@ def _ended(study: Path, devices: int) -> dict[str, Any]:
     return {"failures": failures(trials, trials[list(_AXES)].astype(object)), "cost": cost(trials, devices)}
 
 
-def _search(document: StudyDocument, study: Path, store: Store, progress: Progress) -> dict[str, Any]:
+def _search(document: StudyDocument, study: Path, store: Store, fingerprint_of: FingerprintOf) -> Analysed:
     parameters = [_searched(axis) for axis in search_space(document.experiment)]
     trials = read_trials(study, tuple(parameter.key for parameter in parameters))
     if trials is None:
@@ -114,16 +150,21 @@ def _search(document: StudyDocument, study: Path, store: Store, progress: Progre
     analysis = analyse_search(trials, parameters, objective, priority, devices=config.training.processes)
     best = analysis["best_configurations"].get("objective")
     if not best:
-        return {**analysis, "confirmation": None, "chosen": None}
-    write_atomic(study / "best_config.yaml", best_config(config, preset_of(document), best["parameters"]))
+        return Analysed({**analysis, "confirmation": None, "chosen": None})
     confirmation = confirmation_document(document, best["parameters"])
-    write_document(confirmation, study / "confirmation.yaml")
-    return _with_confirmation({**analysis, **_confirmed(confirmation, objective, store, progress)})
+    confirmed = _confirmed(confirmation, objective, store, fingerprint_of)
+    return Analysed(
+        _with_confirmation({**analysis, **confirmed}),
+        best_config(config, preset_of(document), best["parameters"]),
+        confirmation,
+    )
 
 
-def _confirmed(document: StudyDocument, objective: Objective, store: Store, progress: Progress) -> dict[str, Any]:
+def _confirmed(
+    document: StudyDocument, objective: Objective, store: Store, fingerprint_of: FingerprintOf
+) -> dict[str, Any]:
     """What the confirmation says, and the run it chooses; None while a variant has no finished run."""
-    variants = _variant_runs(document, store, progress)
+    variants = _variant_runs(document, store, fingerprint_of)
     if not all(variant.runs for variant in variants):
         return {"confirmation": None, "chosen": None}
     chosen = choose_run({variant.name: variant.runs for variant in variants}, objective)
@@ -152,9 +193,9 @@ def _searched(axis: Parameter) -> SearchParameter:
 
 
 def _runs(
-    config: Config, seeds: Sequence[str], split: str, store: Store, version: str, progress: Progress
+    config: Config, seeds: Sequence[str], split: str, store: Store, version: str, fingerprint_of: FingerprintOf
 ) -> dict[int, Run]:
     """{seed: its finished run}; the failed ones are left out."""
-    dataset = dataset_of(config, store, progress)
-    found = {int(seed): finished_run(with_seed(config, int(seed)), split, dataset, store, version) for seed in seeds}
+    data = fingerprint_of(config)
+    found = {int(seed): finished_run(with_seed(config, int(seed)), split, data, store, version) for seed in seeds}
     return {seed: run for seed, run in found.items() if run is not None}

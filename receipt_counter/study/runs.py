@@ -47,16 +47,16 @@ def code_versions(store: Store) -> list[str]:
     return [current, *sorted(latest.keys() - {current}, key=lambda version: latest[version], reverse=True)]
 
 
-def finished_run(config: Config, split: str, dataset: Dataset, store: Store, version: str) -> Run | None:
+def finished_run(config: Config, split: str, fingerprint: str, store: Store, version: str) -> Run | None:
     """The finished run of a config, judged on a split; None where there is none.
 
     Args:
         config: with its seed.
         split: that it must have been judged on.
-        dataset: of the run.
+        fingerprint: of its dataset.
         store: where runs live.
         version: of the code that made it.
     """
-    run = Run(store.run_directory(run_id(config, dataset.fingerprint, version)))
+    run = Run(store.run_directory(run_id(config, fingerprint, version)))
     judged = run.status == FINISHED and (run.evaluation(split) / "metrics.json").exists()
     return run if judged else None

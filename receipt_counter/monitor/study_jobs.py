@@ -1,0 +1,216 @@
+"""What workers do for studies: read their plan, analyse them, draw their figures. Imports what is slow to import."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from receipt_counter.config.loading import to_plain
+from receipt_counter.config.schema import Config, leaves
+from receipt_counter.errors import UserError
+from receipt_counter.monitor.reading import UnreadableError, clean, mapping, read_inside, read_json_inside
+from receipt_counter.monitor.run_record import config_signature
+from receipt_counter.storage.files import write_atomic
+from receipt_counter.storage.store import Store
+
+_ANALYSIS_LIMIT = 64 << 20
+_PAIRS_OF = 3  # metrics; as in the report
+
+
+def read_plan(root: Path, study: Path) -> dict[str, Any]:
+    """What a study is to do.
+
+    Args:
+        root: the folder that nothing is read from outside of.
+        study: its directory, with an experiment.yaml.
+
+    Returns:
+        Plain JSON: `kind`, `name`, `algorithm`, `objective`, `goal`, `minimise`, `priority`, `seeds`, `split`,
+        `max_trials`, `parallel_trials`, `parameters`, `variants` with the `signature` of each one's config, and `base`,
+        the flat config that is varied; of a study of somebody else's what can be told.
+
+    Raises:
+        UserError, UnreadableError: its file is broken.
+    """
+    from receipt_counter.katib.experiment import read_document
+    from receipt_counter.katib.space import search_space
+
+    read_inside(root, study / "experiment.yaml")  # a regular file of this folder, and no giant
+    document = read_document(study / "experiment.yaml")
+    spec, name, space = document.experiment.spec, document.experiment.metadata.name, search_space(document.experiment)
+    objective = spec.objective
+    plan = {
+        "kind": "unknown",
+        "name": name,
+        "algorithm": spec.algorithm.algorithm_name if spec.algorithm else None,
+        "objective": objective.objective_metric_name if objective else None,
+        "goal": objective.goal if objective else None,
+        "minimise": objective.type == "minimize" if objective else False,
+        "priority": [objective.objective_metric_name, *(objective.additional_metric_names or [])] if objective else [],
+        "seeds": [],
+        "split": None,
+        "max_trials": spec.max_trial_count,
+        "parallel_trials": spec.parallel_trial_count,
+        "parameters": [
+            {"name": p.name, "type": str(p.kind), "values": list(p.values), "low": _text(p.low), "high": _text(p.high)}
+            for p in space
+        ],
+        "variants": [],
+        "base": {},
+    }
+    with contextlib.suppress(UserError, KeyError, TypeError):  # an Experiment that `plan` did not write
+        plan |= _own_plan(document, {p.name: p.values for p in space})
+    return dict(clean(plan))
+
+
+def _own_plan(document: Any, axes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    from receipt_counter.study.compile import VARIANTS_FILE
+    from receipt_counter.study.documents import base_config, split_of, study_files, study_settings
+    from receipt_counter.study.variants import read_variants
+
+    files = study_files(document)
+    base = base_config(files)
+    plan = {"base": _flat(base), "split": split_of(document)}
+    if VARIANTS_FILE not in files:
+        return {**plan, "kind": "hyperparameter", "seeds": list(study_settings(files).seeds)}
+    variants = [
+        {
+            "name": variant.name,
+            "family": variant.family,
+            "changes": variant.changes(),
+            "signature": config_signature(_flat(variant.apply(base))),
+        }
+        for variant in read_variants(files[VARIANTS_FILE], VARIANTS_FILE).values()
+    ]
+    return {**plan, "kind": "ablation", "variants": variants, "seeds": [int(seed) for seed in axes["seed"]]}
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    return dict(sorted((name, to_plain(value)) for name, value in leaves(config).items()))
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def analyse_study(root: Path, study: Path, output: Path) -> str:
+    """Write what a study has found and its figures to a file of the cache.
+
+    Args:
+        root: the folder of experiments, which is not written to.
+        study: the study's directory.
+        output: JSON: `state`, `problem`, `analysis`, `figures`.
+
+    Returns:
+        The state: "final" where analysis.json has the last word, "live" where the trials so far were analysed, or
+        "unavailable".
+    """
+    state, problem, analysis = "final", None, _final_analysis(root, study)
+    if analysis is None:
+        from receipt_counter.study.compare import analyse
+
+        state = "live"
+        try:
+            for name in ("experiment.yaml", "trials.csv"):
+                if (study / name).exists():
+                    read_inside(root, study / name, _ANALYSIS_LIMIT)
+            analysis = clean(analyse(study, Store(root), lambda config: _fingerprint(root, study)).analysis)
+        except (UserError, UnreadableError) as error:
+            state, problem = "unavailable", str(error)
+    figures = {}
+    if analysis is not None:
+        try:
+            figures = {name: drawn.to_plotly_json() for name, drawn in _figures(analysis, root / "runs") if drawn.data}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            problem = f"its figures cannot be drawn: {type(error).__name__}: {error}"
+    write_atomic(output, _json({"state": state, "problem": problem, "analysis": analysis, "figures": figures}))
+    return state
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    from plotly.io.json import to_json_plotly
+
+    return str(to_json_plotly(content))  # nan becomes null, arrays become lists
+
+
+def _final_analysis(root: Path, study: Path) -> dict[str, Any] | None:
+    """The content of analysis.json; None if there is none, or if trials ended since it was written."""
+    file, table = study / "analysis.json", study / "trials.csv"
+    try:
+        analysis = read_json_inside(root, file, _ANALYSIS_LIMIT)
+        if table.exists() and table.stat().st_mtime_ns > file.stat().st_mtime_ns:
+            return None
+    except (UnreadableError, OSError):
+        return None
+    return analysis if isinstance(analysis, dict) and analysis.get("kind") in ("ablation", "hyperparameter") else None
+
+
+def _fingerprint(root: Path, study: Path) -> str:
+    """Of the study's dataset, as its runs recorded it: the dataset itself need not be here."""
+    for file in (root / "runs").glob("*/run.json"):
+        try:
+            lineage = mapping(mapping(read_json_inside(root, file)).get("lineage"))
+        except (UnreadableError, OSError):
+            continue
+        if lineage.get("study") == study.name and lineage.get("data_fingerprint"):
+            return str(lineage["data_fingerprint"])
+    raise UserError(f"{study.name}: none of its runs has begun yet")
+
+
+def _figures(analysis: Mapping[str, Any], runs: Path) -> Iterator[tuple[str, Any]]:
+    """(name, figure) of a study, as its report has them."""
+    draw = _ablation_figures if analysis["kind"] == "ablation" else _search_figures
+    return draw(analysis, runs)
+
+
+def _ablation_figures(analysis: Mapping[str, Any], runs: Path) -> Iterator[tuple[str, Any]]:
+    from receipt_counter.report import study_figures as figures
+
+    priority = list(analysis["priority_metrics"])
+    for metric in priority:
+        yield f"forest:{metric}", figures.effect_forest(analysis, metric)
+    yield "tornado", figures.tornado(analysis, priority[0])
+    yield "radar", figures.radar(analysis)
+    for metric in analysis["baseline_metrics"]:
+        yield f"bars:{metric}", figures.metric_bars(analysis, metric)
+    yield from _curves("curves", analysis, runs)
+    yield "slices", figures.slice_heat_map(analysis, "classification_accuracy")
+    yield "cost:device_seconds", figures.cost_bars(analysis, "device_seconds", "Device time")
+    yield "cost:model_gigabytes", figures.cost_bars(analysis, "model_gigabytes", "Model size")
+
+
+def _search_figures(analysis: Mapping[str, Any], runs: Path) -> Iterator[tuple[str, Any]]:
+    from receipt_counter.report import search_figures as figures
+    from receipt_counter.report import study_figures
+    from receipt_counter.report.parallel_coordinates import parallel_coordinates
+
+    yield "history", figures.optimization_history(analysis)
+    yield "importance", figures.importance_bars(analysis)
+    yield "parallel_coordinates", parallel_coordinates(analysis)
+    for key in analysis["parameter_sensitivity"]:
+        yield f"sensitivity:{key}", figures.sensitivity_curve(analysis, key)
+    yield "correlations", figures.correlation_heat_map(analysis)
+    for across, up in itertools.combinations(analysis["priority_metrics"][:_PAIRS_OF], 2):
+        yield f"pareto:{across}:{up}", figures.pareto_front(analysis, across, up)
+    confirmation = analysis.get("confirmation")
+    if confirmation:
+        for metric in confirmation["priority_metrics"]:
+            yield f"confirmation_forest:{metric}", study_figures.effect_forest(confirmation, metric)
+        yield from _curves("confirmation_curves", confirmation, runs)
+
+
+def _curves(name: str, analysis: Mapping[str, Any], runs: Path) -> Iterator[tuple[str, Any]]:
+    from receipt_counter.report.seed_curves import read_histories, seed_curves
+
+    for number, drawn in enumerate(seed_curves(analysis, read_histories(analysis, runs)), 1):
+        yield f"{name}:{number}", drawn
+
+
+def read_results(file: Path) -> dict[str, Any]:
+    """What `analyse_study` wrote."""
+    content: dict[str, Any] = json.loads(file.read_bytes())
+    return content
