@@ -135,8 +135,8 @@ function lineage() {
 async function log() {
   const { lines } = await get(`${address}/log`, { lines: LOG_LINES });
   const element = byId("log-text");
-  const content = lines.join("\n");
-  if (element.textContent !== content) element.textContent = content || "There is no log.";
+  const content = lines.join("\n") || "There is no log.";
+  if (element.textContent !== content) element.textContent = content;
   if (byId("follow").checked) element.scrollTop = element.scrollHeight;
 }
 
