@@ -1,7 +1,7 @@
 """The monitor's pages: HTML shells and static files; everything they show comes from the JSON API.
 
-All pages lie beside each other at the app's root and name everything relatively (`static/...`, `api/...`, `run?id=...`), so
-that they work behind any path prefix without being told of it.
+All pages lie beside each other at the app's root and name everything relatively (`static/...`, `api/...`,
+`run?id=...`), so that they work behind any path prefix without being told of it.
 """
 
 from __future__ import annotations

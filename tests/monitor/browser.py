@@ -77,7 +77,8 @@ class Tab:
     def open(self, address: str) -> None:
         """Go to an address and wait until its data are shown."""
         self.call("Page.navigate", url=address)
-        self.until(f"location.href.startsWith({json.dumps(address.split('#')[0])}) && document.documentElement?.dataset.ready", 20)
+        here = f"location.href.startsWith({json.dumps(address.split('#', maxsplit=1)[0])})"
+        self.until(f"{here} && document.documentElement?.dataset.ready", 20)
 
     def size(self, width: int, height: int) -> None:
         """Make the window as large, in CSS pixels."""

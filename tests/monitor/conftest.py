@@ -41,7 +41,9 @@ def served(folder: Path, cache: Path, *, prefix: str = "", port: int = 0) -> Ite
         app = create_app(monitor)
         with socket.create_server(("127.0.0.1", port)) as listener:
             access = Access(loopback_hosts("127.0.0.1"), prefix=prefix)
-            server = uvicorn.Server(uvicorn.Config(guarded(app, access), log_level="error", timeout_graceful_shutdown=1))
+            server = uvicorn.Server(
+                uvicorn.Config(guarded(app, access), log_level="error", timeout_graceful_shutdown=1)
+            )
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
             thread.start()
             try:

@@ -31,7 +31,9 @@ def make_store(root: Path) -> Path:
         if number:
             shutil.copytree(runs / SEEDS[0], runs / name)
         fields = {"seed": 42 + number % 2, "experiment_name": "hparam_opt", "device_seconds": 60.0 + number}
-        kept = {key: value for key, value in read_json(runs / SEEDS[0] / "run.json").items() if key in ("metrics", "splits")}
+        kept = {
+            key: value for key, value in read_json(runs / SEEDS[0] / "run.json").items() if key in ("metrics", "splits")
+        }
         if number:
             kept["metrics"] = {metric: 0.99 * value for metric, value in kept["metrics"].items()}
             _worse(runs / name / "evaluation/analysis/metrics.json")
@@ -40,7 +42,10 @@ def make_store(root: Path) -> Path:
     _write(runs / FAILED, {}, status="failed", experiment_name=HOSTILE, error=error, ended="2026-03-01T10:00:09+00:00")
     write_events(runs / FAILED / "events", last_epoch=3)
     _write(runs / "1nterrupted0", {}, status="interrupted", experiment_name="later")
-    for study, source, analysis in ((SEARCH, "hyperparameter", fabricate_search()), (ABLATION, "ablation", fabricate_ablation())):
+    for study, source, analysis in (
+        (SEARCH, "hyperparameter", fabricate_search()),
+        (ABLATION, "ablation", fabricate_ablation()),
+    ):
         directory = root / "studies" / study
         write_json(directory / "analysis.json", analysis)
         write_json(directory / "sweep.json", {"reason": "max_trials", "message": "every trial has ended"})

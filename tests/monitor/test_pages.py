@@ -73,17 +73,24 @@ def test_failures_come_first_and_names_are_text(site, tab):
     assert tab.run("window.hacked") is None
 
 
+CHOOSE = """((selector, value) => {
+  const field = document.querySelector(selector);
+  field.value = value;
+  for (const event of ["input", "change"]) field.dispatchEvent(new Event(event, { bubbles: true }));
+})"""
+ROWS = "[document.querySelector('#runs tbody').textContent, document.querySelector('#count').textContent]"
+
+
 def test_filters_live_in_the_link(site, tab):
     tab.open(site.url)
-    tab.run("""(() => {
-      const set = (name, value) => { const field = document.forms.filters[name]; field.value = value; field.dispatchEvent(new Event('input', { bubbles: true })); };
-      set('q', 'seed 43'); set('sort', 'device');
-      document.querySelector('#chips [data-key=finished]').click();
-    })()""")
-    shown = tab.run("[location.search, document.querySelector('#runs tbody').textContent, document.querySelector('#count').textContent]")
-    assert all(part in shown[0] for part in ("q=seed+43", "sort=device", "status=finished"))
-    tab.open(site.url + shown[0])
-    assert tab.run("[document.querySelector('#runs tbody').textContent, document.querySelector('#count').textContent]") == shown[1:]
+    tab.run(f"{CHOOSE}('[name=q]', 'seed 43')")
+    tab.run(f"{CHOOSE}('[name=sort]', 'device')")
+    tab.run("document.querySelector('#chips [data-key=finished]').click()")
+    shown, link = tab.run(ROWS), tab.run("location.search")
+    assert all(part in link for part in ("q=seed+43", "sort=device", "status=finished"))
+    assert shown[1].startswith("2 of")
+    tab.open(site.url + link)
+    assert tab.run(ROWS) == shown
     assert tab.run("document.forms.filters.q.value") == "seed 43"
 
 
@@ -110,6 +117,10 @@ def test_the_first_tab_stop_leads_to_the_content(site, tab):
     assert tab.run("document.activeElement.id") == "main"
 
 
+AREA = """(({ x, y, width, height }) => [x, y, width, height])(
+  document.querySelector('.chart .nsewdrag').getBoundingClientRect())"""
+RANGES = """[...document.querySelectorAll('#charts .js-plotly-plot')].map(
+  (plot) => plot._fullLayout.xaxis.range.map((end) => Math.round(end)).join())"""
 RANGE = "document.querySelector('.chart .plot')._fullLayout.xaxis.range.map(Number)"
 
 
@@ -117,12 +128,11 @@ def test_a_zoom_is_shared_by_the_curves_and_kept_by_the_link(site, tab):
     tab.open(f"{site.url}run?id={site.finished}")
     tab.until(f"{DRAWN} > 2")
     before = tab.run(RANGE)
-    x, y, width, height = tab.run("(({ x, y, width, height }) => [x, y, width, height])(document.querySelector('.chart .nsewdrag').getBoundingClientRect())")
+    x, y, width, height = tab.run(AREA)
     tab.drag((x + 0.3 * width, y + height / 2), (x + 0.7 * width, y + height / 2))
     tab.until("location.search.includes('from=')")
     tab.until(f"{RANGE}[0] > {before[0]} + 1")
-    ranges = "[...document.querySelectorAll('#charts .js-plotly-plot')].map((plot) => plot._fullLayout.xaxis.range.map((end) => Math.round(end)).join())"
-    tab.until(f"new Set({ranges}).size === 1")
+    tab.until(f"new Set({RANGES}).size === 1")
     zoomed, link = tab.run(RANGE), tab.run("location.href")
     tab.open(link)
     tab.until(f"{DRAWN} > 0")
@@ -133,13 +143,15 @@ def test_a_zoom_is_shared_by_the_curves_and_kept_by_the_link(site, tab):
 
 
 def test_smoothing_scale_axis_and_curves_are_kept_by_the_link(site, tab):
-    link = f"{site.url}run?id={site.finished}&smooth=0.6&log=1&x=time&tags=train_total_loss,learning_rate_head"
-    tab.open(link)
+    view = "smooth=0.6&log=1&x=time&tags=train_total_loss,learning_rate_head"
+    tab.open(f"{site.url}run?id={site.finished}&{view}")
     tab.until(f"{DRAWN} === 2")
     found = tab.run("""[...document.querySelectorAll('#charts .js-plotly-plot')].map((plot) => [
-      plot._fullLayout.xaxis.type, plot._fullLayout.yaxis.type, plot.data.length, plot.data[1].y[5] !== plot.data[0].y[5]])""")
+      plot._fullLayout.xaxis.type, plot._fullLayout.yaxis.type,
+      plot.data.length, plot.data[1].y[5] !== plot.data[0].y[5]])""")
     assert found == [["date", "log", 2, True]] * 2
-    assert tab.run("[...document.forms.controls.querySelectorAll('[type=range], [data-key=log]')].map((field) => field.type === 'range' ? field.value : field.checked)") == ["0.6", True]
+    assert tab.run("document.querySelector('#controls [type=range]').value") == "0.6"
+    assert tab.run("document.querySelector('#controls [data-key=log]').checked")
     tab.run("document.querySelector('[data-key=\"tag-train_cls_loss\"]').click()")
     tab.until("document.querySelector('#charts .js-plotly-plot').data.length === 4")
     assert "train_cls_loss" in tab.run("location.search")
@@ -147,7 +159,7 @@ def test_smoothing_scale_axis_and_curves_are_kept_by_the_link(site, tab):
 
 def test_the_theme_can_be_chosen_and_is_handed_on(site, tab):
     tab.open(site.url)
-    tab.run("(() => { const field = document.querySelector('#theme'); field.value = 'dark'; field.dispatchEvent(new Event('change')); })()")
+    tab.run(f"{CHOOSE}('#theme', 'dark')")
     assert tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(18, 21, 26)"
     assert "theme=dark" in tab.run("location.search")
     tab.until("document.querySelector('#runs tbody th a').href.includes('theme=dark')")
@@ -163,7 +175,9 @@ SAVE_ALL = """(async () => {
   const first = async (href) => [...href.startsWith("data:")
     ? Uint8Array.from(atob(href.split(",")[1].slice(0, 80)), (letter) => letter.charCodeAt(0))
     : new Uint8Array(await blob.slice(0, 60).arrayBuffer())];
-  HTMLAnchorElement.prototype.click = function () { files.push(first(this.href).then((head) => [this.download, head])); };
+  HTMLAnchorElement.prototype.click = function () {
+    files.push(first(this.href).then((head) => [this.download, head]));
+  };
   const charts = [...document.querySelectorAll(".chart")];
   for (const chart of charts) {
     for (const tool of [...chart.querySelectorAll(".tool")].slice(1)) {
@@ -197,18 +211,32 @@ def test_a_chart_has_its_data_as_a_table(site, tab):
     cells = tab.run("[...document.querySelectorAll('.chart .data tbody tr')].map((row) => row.children.length)")
     assert len(cells) > 10
     assert set(cells) == {4}
-    assert re.match(r"Loss in training: Total [\d.]+ at step \d+", tab.run("document.querySelector('.chart .plot').getAttribute('aria-label')"))
+    assert re.match(
+        r"Loss in training: Total [\d.]+ at step \d+",
+        tab.run("document.querySelector('.chart .plot').getAttribute('aria-label')"),
+    )
 
 
 def test_what_a_page_says_of_a_run(site, tab):
     tab.open(f"{site.url}run?id={site.finished}")
     tab.until("document.querySelectorAll('.mistake').length > 3")
     text = tab.run("document.querySelector('main').innerText")
-    for part in ("finished", "Loss in training", "Learning rate", "ROUGE", "Promotion gates", "truth", "Code version", "data.image_size"):
+    for part in (
+        "finished",
+        "Loss in training",
+        "Learning rate",
+        "ROUGE",
+        "Promotion gates",
+        "truth",
+        "Code version",
+        "data.image_size",
+    ):
         assert part in text, part
     tab.run("document.querySelector('#differing').click()")
     assert "differing=1" in tab.run("location.search")
-    assert tab.run("[...document.querySelectorAll('#config-table tbody tr')].every((row) => row.className === 'differs')")
+    assert tab.run(
+        "[...document.querySelectorAll('#config-table tbody tr')].every((row) => row.className === 'differs')"
+    )
 
 
 def test_seeds_are_grouped_into_bands(site, tab):

@@ -6,6 +6,7 @@ import { onTheme, themeSwitch } from "./state.js";
 const POLL = 3000; // ms between questions while the stream is down
 const CHECK = 15000; // ms between looks at a stream that is silent
 const RETRY = 4000; // ms after an answer that did not come
+const PATIENCE_FIRST = 1000; // ms after which a page is filled although the stream is not open
 const GATHER = 250; // ms in which changes are gathered into one
 const PATIENCE = 10000; // ms that an answer may take while the connection is doubted
 
@@ -25,43 +26,45 @@ export async function get(path, parameters = {}, options = {}) {
   return response.json();
 }
 
-/** Call `load` now and after every change, never twice at once. It is given {all, experiments, studies}. */
+/**
+ * Call `load` as soon as the stream is open, so that no change falls between, and after every change; never twice at
+ * once. It is given {all, experiments, studies}. Returns what asks for everything again.
+ */
 export function follow(load) {
   themeSwitch(byId("theme"));
-  const waiting = { all: true, experiments: new Set(), studies: new Set() };
+  const nothing = () => ({ all: false, experiments: new Set(), studies: new Set() });
+  let waiting = { ...nothing(), all: true };
   let busy = false;
   let timer = null;
 
+  const soon = (after = GATHER) => { timer ??= setTimeout(run, after); };
   const run = async () => {
+    clearTimeout(timer);
     timer = null;
     if (busy) return;
     busy = true;
-    const change = { all: waiting.all, experiments: new Set(waiting.experiments), studies: new Set(waiting.studies) };
-    waiting.all = false;
-    waiting.experiments.clear();
-    waiting.studies.clear();
+    const change = waiting;
+    waiting = nothing();
     try {
       await load(change);
       document.documentElement.dataset.ready = String(Number(document.documentElement.dataset.ready ?? 0) + 1);
     } catch (problem) {
-      console.warn(problem.message);
-      waiting.all = true; // what was missed is asked for again
-      setTimeout(soon, RETRY);
-    } finally {
-      busy = false;
-      if (waiting.experiments.size || waiting.studies.size) soon();
+      console.info(`Asking again: ${problem.message}`);
+      waiting.all = true;
     }
+    busy = false;
+    if (waiting.all) soon(RETRY);
+    else if (waiting.experiments.size || waiting.studies.size) soon();
   };
-  const soon = () => { timer ??= setTimeout(run, GATHER); };
-  const everything = () => { waiting.all = true; soon(); };
+  const everything = () => { waiting.all = true; run(); };
   connect((change) => {
-    waiting.all ||= change.all === true;
-    change.experiments?.forEach((id) => waiting.experiments.add(id));
-    change.studies?.forEach((id) => waiting.studies.add(id));
+    waiting.all ||= change.all;
+    change.experiments.forEach((id) => waiting.experiments.add(id));
+    change.studies.forEach((id) => waiting.studies.add(id));
     soon();
   }, everything);
+  soon(PATIENCE_FIRST);
   onTheme(everything);
-  run();
   return everything;
 }
 
@@ -70,10 +73,9 @@ function connect(changed, everything) {
   let poll = null;
   const up = () => {
     clearInterval(poll);
-    const missed = poll !== null;
     poll = null;
     say("live");
-    if (missed) everything();
+    everything();
   };
   const down = () => {
     if (poll !== null || document.hidden) return;
@@ -106,7 +108,6 @@ function connect(changed, everything) {
       poll = null;
     } else {
       open();
-      everything();
     }
   });
   // A stream can be dead without a word, as after a laptop's sleep.
