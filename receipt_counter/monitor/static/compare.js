@@ -26,6 +26,15 @@ const sides = new ChartGrid(byId("bars"), null);
 
 const grouped = () => state.get("group") !== "none";
 
+/** The baseline first, then groups as they were chosen, seeds in order. */
+function byGroup(runs) {
+  const groups = [...new Set(runs.map(runName))].sort((a, b) => (b === "baseline") - (a === "baseline"));
+  return (a, b) => groups.indexOf(runName(a)) - groups.indexOf(runName(b)) || (a.seed ?? 0) - (b.seed ?? 0);
+}
+
+/** The head of a run's column, in two lines. */
+const heading = (run, note) => h("span", {}, runName(run), h("br"), h("span", { class: "soft", text: note ? `seed ${run.seed ?? "–"}, ${note}` : `seed ${run.seed ?? "–"}` }));
+
 /** What has a colour of its own: a run, or the seeds of a variant together. */
 function looks() {
   const groups = [...new Set(found.experiments.map(runName))];
@@ -58,7 +67,7 @@ function metrics() {
     const higher = found.higher_is_better[name];
     return { cells: [h("span", {}, title(name), h("span", { class: "soft", "aria-label": higher ? "higher is better" : "lower is better", role: "img", text: higher ? " ↑" : " ↓" })), ...runs.map(cell)] };
   });
-  const columns = [{ name: "Metric" }, ...runs.map((run) => ({ name: splits.size > 1 ? `${runTitle(run)} (${found.split[run.id] ?? "not judged"})` : runTitle(run), number: true }))];
+  const columns = [{ name: "Metric" }, ...runs.map((run) => ({ name: heading(run, splits.size > 1 ? found.split[run.id] ?? "not judged" : ""), number: true }))];
   fill(byId("metrics"), rows.length ? h("div", { class: "card flush" }, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Metrics, scrollable" }, table("Metrics", columns, rows, { class: "compare-table" })))
     : h("p", { class: "empty", text: "None of them has been judged yet." }));
 }
@@ -143,7 +152,7 @@ function sideBySide() {
 function differences() {
   const rows = found.config_diff.map(({ key, values }) => ({ cells: [h("span", { class: "mono", text: key }), ...found.experiments.map(({ id }) => h("span", { class: "mono", text: plain(values[id]) }))] }));
   fill(byId("diff"), rows.length ? h("div", { class: "card flush" }, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Config, scrollable" },
-    table("Config", [{ name: "Key" }, ...found.experiments.map((run) => ({ name: runTitle(run) }))], rows, { class: "compare-table" }))) : h("p", { class: "empty", text: "Nothing but the seed, at most." }));
+    table("Config", [{ name: "Key" }, ...found.experiments.map((run) => ({ name: heading(run, "") }))], rows, { class: "compare-table" }))) : h("p", { class: "empty", text: "Nothing but the seed, at most." }));
 }
 
 async function compare() {
@@ -158,6 +167,7 @@ async function compare() {
   const tags = [...(view().tags ?? USUAL)].join(",");
   [found, { tags: known }] = await Promise.all([get("api/compare", { ids: ids.join(","), tags, points: POINTS, group: grouped() ? "variant" : "none" }),
     get(`api/experiments/${encodeURIComponent(ids[0])}`).catch(() => ({ tags: [] }))]);
+  found.experiments.sort(byGroup(found.experiments));
   document.title = `Compare ${found.experiments.length} runs`;
   chosen();
   metrics();

@@ -22,7 +22,7 @@ const PARTS = [
 ];
 const SILENT = /^(stage|epoch|generation_bleu)$/; // marks, or the same as BLEU-4
 const NAMES = { total: "Total", cls: "Counting", lm: "Answers", grad_norm: "All", questions_per_second: "Questions" };
-const FIRST = ["total", "train_total_loss", "val_total_loss", "grad_norm"];
+const FIRST = ["train_total_loss", "val_total_loss", "grad_norm", "classification_accuracy"];
 
 const short = (tag, strip) => {
   const cut = strip ? tag.replace(strip, "") : tag;

@@ -55,7 +55,7 @@ export function reconcile(parent, items, key, build) {
   old.forEach((element) => element.remove());
 }
 
-/** A table with headers. Columns: {name, number}; rows: {cells: [text or node], class}. */
+/** A table with headers. Columns: {name (text or node), number}; rows: {cells: [text or node], class}. */
 export function table(caption, columns, rows, properties = {}) {
   const cell = (content, index) => {
     const kind = index === 0 ? "th" : "td";
@@ -64,7 +64,7 @@ export function table(caption, columns, rows, properties = {}) {
   };
   return h("table", properties,
     h("caption", { class: "sr", text: caption }),
-    h("thead", {}, h("tr", {}, columns.map(({ name, number }) => h("th", { scope: "col", class: number && "number", text: name })))),
+    h("thead", {}, h("tr", {}, columns.map(({ name, number }) => h("th", { scope: "col", class: number && "number" }, name)))),
     h("tbody", {}, rows.map(({ cells, class: kind }) => h("tr", { class: kind }, cells.map(cell)))));
 }
 

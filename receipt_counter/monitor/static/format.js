@@ -7,7 +7,7 @@ const shared = new Set(shares);
 
 export const isShare = (name) => shared.has(name);
 export const isLowerBetter = (name) => lower.has(name) || /loss|perplexity|off_by_one|ece$|seconds|memory|gigabytes/.test(name);
-const OTHERS = { train_total_loss: "Loss in training", images_per_second: "Images per second", memory_gigabytes: "Memory", grad_norm: "Gradient norm" };
+const OTHERS = { train_total_loss: "Loss in training", images_per_second: "Images a second", memory_gigabytes: "Memory", grad_norm: "Gradient norm" };
 export const title = (name) => titles[name] ?? OTHERS[name] ?? words(name);
 /** A title for a narrow column. */
 export const shortTitle = (name) => title(name).replace(/ \(macro\)$/, "");

@@ -223,7 +223,7 @@ async function load(changes) {
     })))
     : get("api/experiments");
   const [answer, listed] = await Promise.all([asked, changes.all || changes.studies.size ? get("api/studies") : null]);
-  if (listed) studies = listed.studies;
+  if (listed) studies = listed.studies.sort((a, b) => Number(b.status !== "finished") - Number(a.status !== "finished"));
   if (few) answer.forEach((run) => (run.gone ? runs.delete(run.id) : runs.set(run.id, run)));
   else {
     runs.clear();

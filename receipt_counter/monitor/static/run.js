@@ -2,15 +2,15 @@
 import { byId, fill, h, table } from "./dom.js";
 import { chartsOf, ChartGrid, controls, curve, curveLayout, curveRows, shown, summary, view } from "./curves.js";
 import { Evaluation } from "./evaluation.js";
-import { duration, figure, isShare, moment, plain, seconds, shortTitle } from "./format.js";
+import { duration, figure, isShare, moment, plain, shortTitle } from "./format.js";
 import { follow, get } from "./live.js";
 import { descriptions, errorBox, eta, progress, runName, status, tile } from "./parts.js";
 import { link, state } from "./state.js";
 
 const POINTS = 1000;
 const LOG_LINES = 200;
-const NARROW = 0.15; // share of the axis below which a stage has room for its number only
-const TILES = ["classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu", "generation_rouge1_f", "val_total_loss", "train_total_loss", "images_per_second", "memory_gigabytes"];
+const [NONE, LITTLE] = [0.05, 0.15]; // shares of the axis: room for nothing, and for a stage's number only
+const TILES = ["classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu", "generation_rouge1_f", "val_total_loss", "images_per_second", "memory_gigabytes"];
 
 const id = state.get("id");
 const address = `api/experiments/${encodeURIComponent(id)}`;
@@ -42,9 +42,9 @@ function marks(time) {
   const known = Object.values(tags).reduce((longest, series) => (series.step.length > (longest?.step.length ?? 0) ? series : longest), null);
   if (!known) return [];
   return stages.map(({ stage, step }, i) => {
-    const narrow = (stages[i + 1]?.step ?? Infinity) - step < NARROW * known.step.at(-1);
+    const room = ((stages[i + 1]?.step ?? Infinity) - step) / known.step.at(-1);
     const place = known.step.findIndex((other) => other >= step);
-    return place < 0 ? null : { x: time ? local(known.time[place]) : step, text: narrow ? `${stage}` : `stage ${stage}` };
+    return place < 0 ? null : { x: time ? local(known.time[place]) : step, text: room < NONE ? "" : room < LITTLE ? `${stage}` : `stage ${stage}` };
   }).filter(Boolean);
 }
 
@@ -102,9 +102,7 @@ function tiles() {
     const value = judged ?? last(name);
     return value === undefined || value === null ? null : tile(shortTitle(name), figure(name, value), judged === undefined ? `step ${tags[name].step.at(-1)}` : "");
   });
-  const ended = run.ended ? seconds(run.ended) : Date.now() / 1000;
-  fill(byId("tiles"), measured, tile("Device time", duration(run.device_seconds)),
-    run.ended ? tile("Took", duration(ended - seconds(run.started)), `since ${moment(run.started)}`) : tile("Started", moment(run.started)));
+  fill(byId("tiles"), measured, tile("Device time", duration(run.device_seconds), `since ${moment(run.started)}`));
 }
 
 function config() {

@@ -2,13 +2,17 @@
 
 const read = () => new URLSearchParams(location.search);
 
+const decoded = (text) => {
+  try { return decodeURIComponent(text); } catch { return text; } // somebody's own link
+};
+
 export const state = {
   get: (name, otherwise = "") => read().get(name) ?? otherwise,
   number: (name, otherwise) => {
     const text = read().get(name);
     return text !== null && text !== "" && Number.isFinite(Number(text)) ? Number(text) : otherwise;
   },
-  list: (name) => (read().get(name) ?? "").split(",").filter(Boolean).map(decodeURIComponent),
+  list: (name) => (read().get(name) ?? "").split(",").filter(Boolean).map(decoded),
   set: (changes) => history.replaceState(null, "", link(location.pathname, changes, read())),
 };
 

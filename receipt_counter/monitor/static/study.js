@@ -48,29 +48,31 @@ function findings() {
 
 const runLinks = ({ experiments }) => h("span", {}, experiments.flatMap((run, i) => [i ? " " : "", h("a", { href: link("run", { id: run }), text: run, class: "mono" })]));
 
+const rounded = (value) => (/^-?\d+\.\d{5,}$/.test(value) ? String(Number(Number(value).toPrecision(4))) : plain(value));
+
 function trials() {
   const metrics = [...new Set(study.trials.flatMap((trial) => Object.keys(trial.metrics)))];
   const parameters = [...new Set(study.trials.flatMap((trial) => Object.keys(trial.parameters)))];
   const heading = (text, number) => h("th", { scope: "col", class: number ? "number" : "", text });
   const shown = byId("trials");
-  fill(shown.tHead, h("tr", {}, heading("Trial"), heading("Status"), parameters.map((name) => heading(name)), metrics.map((name) => heading(title(name), true)), heading("Took", true), heading("Runs")));
+  fill(shown.tHead, h("tr", {}, heading("Trial"), heading("Status"), parameters.map((name) => h("th", { scope: "col", title: name, text: name.split(".").slice(-2).join(".") })), metrics.map((name) => heading(title(name), true)), heading("Took", true), heading("Runs")));
   reconcile(shown.tBodies[0], study.trials, ({ trial }) => trial, (trial) => h("tr", {},
     h("th", { scope: "row", text: trial.trial }), h("td", { title: trial.message }, status(trial.status)),
-    parameters.map((name) => h("td", { class: "mono", text: plain(trial.parameters[name]) })),
+    parameters.map((name) => h("td", { class: "mono", text: rounded(trial.parameters[name]), title: plain(trial.parameters[name]) })),
     metrics.map((name) => h("td", { class: "number", text: figure(name, trial.metrics[name]) })),
     h("td", { class: "number", text: duration(trial.seconds) }), h("td", {}, runLinks(trial))));
   byId("count").textContent = `${study.trials.length} begun`;
 }
 
-/** Effects with intervals: variations crossed with each other, and the steps of a path. */
+/** Effects with intervals, bold where they are significant after correction: variations crossed with each other, and the steps of a path. */
 function designs() {
   const { factorial, path, priority_metrics: metrics = [] } = study.analysis ?? {};
-  const effect = (found) => (found ? h("span", { class: found.low > 0 || found.high < 0 ? "decided" : "" }, signed(found.effect), h("span", { class: "interval", text: ` ${signed(found.low)} to ${signed(found.high)}` })) : "–");
+  const effect = (found) => (found ? h("span", { class: ["better", "worse"].includes(found.verdict) ? "decided" : "" }, signed(found.effect), h("span", { class: "interval", text: ` ${signed(found.low)} to ${signed(found.high)}` })) : "–");
   const columns = (name) => [{ name }, { name: "Kind" }, ...metrics.map((metric) => ({ name: `${title(metric)}, points`, number: true }))];
   const crossed = [["main_effects", "averaged over the other factors"], ["interactions", "beyond the sum of both"]].flatMap(([part, kind]) => Object.values(factorial?.[part] ?? {}).map((entry) => ({
     cells: [Object.values(entry.levels).join(" and "), kind, ...metrics.map((metric) => effect(entry.effects[metric]))],
   })));
-  const steps = (path ?? []).flatMap((step) => [["effect", "this step"], ["cumulative", "all steps so far"]].map(([part, kind]) => ({ cells: [step.step, kind, ...metrics.map((metric) => effect(step[part][metric]))] })));
+  const steps = (path ?? []).flatMap((step) => [["effect", "this step"], ["cumulative", "all steps so far"]].map(([part, kind]) => ({ cells: [`${step.step}. ${step.changes}`, kind, ...metrics.map((metric) => effect(step[part][metric]))] })));
   const shown = [["Variations together", "Effect", crossed], ["The path to another config", "Step", steps]].filter(([, , rows]) => rows.length);
   fill(byId("designs"), shown.map(([heading, name, rows]) => h("section", { "aria-label": heading }, h("h2", { text: heading }), h("div", { class: "card flush" },
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${heading}, scrollable` }, table(heading, columns(name), rows))))));
