@@ -205,12 +205,15 @@ def _predictions(lines: Iterator[bytes] | Any) -> Iterator[dict[str, Any]]:
         try:
             line = clean(json.loads(text))
             answers = [_answer(one) for one in line.get("answers", [])]
+            probabilities = [float(p) for p in line["probabilities"]]
+            if not probabilities:
+                continue
             yield {
                 "id": str(line["id"]),
                 "count": int(line["count"]),
                 "label": int(line["label"]),
                 "predicted": int(line["predicted"]),
-                "probabilities": [float(p) for p in line["probabilities"]],
+                "probabilities": probabilities,
                 "slices": {str(key): str(value) for key, value in mapping(line.get("slices")).items()},
                 "answers": answers,
             }

@@ -26,8 +26,9 @@ from receipt_counter.storage.run import STATUSES
 
 _CONFIG_LIMIT = 1 << 20
 _MOST_KEYS = 2000
+_DEEPEST = 20
 _LONGEST_NAME = 300
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Stamp = tuple[int, int, int]  # mtime in ns, size, inode: another one means another content
 
@@ -124,7 +125,7 @@ def read_record(root: Path, directory: Path) -> RunRecord:
     except UnreadableError as error:
         found.problem = str(error)
     try:
-        found.config = flat(yaml.load(read_inside(root, directory / "config.yaml", _CONFIG_LIMIT), _LOADER))
+        found.config = flat(yaml.load(read_inside(root, directory / "config.yaml", _CONFIG_LIMIT), YAML_LOADER))
     except FileNotFoundError:
         found.config_problem = "config.yaml: is not there"
     except UnreadableError as error:
@@ -146,6 +147,8 @@ def flat(tree: Any) -> dict[str, Any]:
     branches: list[tuple[str, Mapping[Any, Any]]] = [("", tree)]
     while branches:
         prefix, branch = branches.pop()
+        if prefix.count(".") > _DEEPEST:
+            raise ValueError(f"is nested more than {_DEEPEST} deep")
         for key, value in branch.items():
             if isinstance(value, dict):
                 branches.append((f"{prefix}{key}.", value))

@@ -218,14 +218,18 @@ def read_token(environment: str | None, file: Path | None) -> str | None:
         file: that may hold it instead.
 
     Raises:
-        UserError: the file cannot be read, or holds none.
+        UserError: the file cannot be read, or what is given is none.
     """
-    if file is None:
-        return environment.strip() or None if environment else None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--token-file {file}: cannot be read: {getattr(error, 'strerror', 'not UTF-8')}") from None
-    if not token:
-        raise UserError(f"--token-file {file}: is empty; put a token of your own there, or set {TOKEN_VARIABLE}")
+    place, token = TOKEN_VARIABLE, environment
+    if file is not None:
+        place = f"--token-file {file}"
+        try:
+            token = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{place}: cannot be read: {getattr(error, 'strerror', 'not UTF-8')}") from None
+    if token is None:
+        return None
+    token = token.strip()
+    if not token or not token.isascii() or not token.isprintable():
+        raise UserError(f"{place}: holds no token; use a line of letters, digits and signs, without accents")
     return token

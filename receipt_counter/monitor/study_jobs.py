@@ -9,15 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from receipt_counter.config.loading import to_plain
 from receipt_counter.config.schema import Config, leaves
 from receipt_counter.errors import UserError
 from receipt_counter.monitor.reading import UnreadableError, clean, mapping, read_inside, read_json_inside
-from receipt_counter.monitor.run_record import config_signature
+from receipt_counter.monitor.run_record import YAML_LOADER, config_signature
 from receipt_counter.storage.files import write_atomic
 from receipt_counter.storage.store import Store
 
 _ANALYSIS_LIMIT = 64 << 20
+_MOST_ALIASES = 16
 _PAIRS_OF = 3  # metrics; as in the report
 
 
@@ -39,7 +42,7 @@ def read_plan(root: Path, study: Path) -> dict[str, Any]:
     from receipt_counter.katib.experiment import read_document
     from receipt_counter.katib.space import search_space
 
-    read_inside(root, study / "experiment.yaml")  # a regular file of this folder, and no giant
+    _check_experiment(root, study)
     document = read_document(study / "experiment.yaml")
     spec, name, space = document.experiment.spec, document.experiment.metadata.name, search_space(document.experiment)
     objective = spec.objective
@@ -65,6 +68,21 @@ def read_plan(root: Path, study: Path) -> dict[str, Any]:
     with contextlib.suppress(UserError, KeyError, TypeError):  # an Experiment that `plan` did not write
         plan |= _own_plan(document, {p.name: p.values for p in space})
     return dict(clean(plan))
+
+
+def _check_experiment(root: Path, study: Path) -> None:
+    """Refuse what is no regular file of the folder, a giant, or made of YAML aliases that multiply without end.
+
+    Raises:
+        UnreadableError: it is one of these.
+    """
+    content = read_inside(root, study / "experiment.yaml")
+    try:
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, YAML_LOADER))
+    except yaml.YAMLError:
+        return  # whoever reads it says what is wrong, and where
+    if aliases > _MOST_ALIASES:
+        raise UnreadableError(f"experiment.yaml: has {aliases} YAML aliases; it is not read")
 
 
 def _own_plan(document: Any, axes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -109,26 +127,32 @@ def analyse_study(root: Path, study: Path, output: Path) -> str:
         The state: "final" where analysis.json has the last word, "live" where the trials so far were analysed, or
         "unavailable".
     """
-    state, problem, analysis = "final", None, _final_analysis(root, study)
-    if analysis is None:
-        from receipt_counter.study.compare import analyse
-
-        state = "live"
-        try:
-            for name in ("experiment.yaml", "trials.csv"):
-                if (study / name).exists():
-                    read_inside(root, study / name, _ANALYSIS_LIMIT)
-            analysis = clean(analyse(study, Store(root), lambda config: _fingerprint(root, study)).analysis)
-        except (UserError, UnreadableError) as error:
-            state, problem = "unavailable", str(error)
-    figures = {}
-    if analysis is not None:
-        try:
-            figures = {name: drawn.to_plotly_json() for name, drawn in _figures(analysis, root / "runs") if drawn.data}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            problem = f"its figures cannot be drawn: {type(error).__name__}: {error}"
+    analysis, problem, figures = _final_analysis(root, study), None, {}
+    state = "live" if analysis is None else "final"
+    try:
+        analysis = analysis or _live_analysis(root, study)
+        figures = {name: drawn.to_plotly_json() for name, drawn in _figures(analysis, root / "runs") if drawn.data}
+    except Exception as error:  # of files that anybody may have written, whatever it is
+        explained = isinstance(error, (UserError, UnreadableError))
+        problem = str(error) if explained else f"it cannot be analysed: {type(error).__name__}: {error}"
+        state = "unavailable" if analysis is None else state
     write_atomic(output, _json({"state": state, "problem": problem, "analysis": analysis, "figures": figures}))
     return state
+
+
+def _live_analysis(root: Path, study: Path) -> dict[str, Any]:
+    """What the trials so far say.
+
+    Raises:
+        UserError, UnreadableError: nothing yet, or a file of the study is broken.
+    """
+    from receipt_counter.study.compare import analyse
+
+    _check_experiment(root, study)
+    if (study / "trials.csv").exists():
+        read_inside(root, study / "trials.csv", _ANALYSIS_LIMIT)
+    found = analyse(study, Store(root), lambda config: _fingerprint(root, study)).analysis
+    return dict(clean(found))
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from receipt_counter.monitor import schemas
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.queries import NotThereError
+from receipt_counter.monitor.reading import mapping
 from receipt_counter.monitor.run_entry import moment
 from receipt_counter.monitor.study_entry import StudyEntry
 from receipt_counter.monitor.study_jobs import read_results
@@ -47,7 +48,7 @@ def study(monitor: Monitor, entry: StudyEntry) -> schemas.StudyDetail:
         plan=entry.planned(),
         trials=trials,
         failures=[trial for trial in trials if trial.status in FAILURES],
-        findings=list(analysis["findings"]) if analysis else [],
+        findings=[str(sentence) for sentence in mapping(analysis).get("findings", [])],
         analysis=analysis,
         analysis_state=state,
         analysis_problem=results.get("problem"),
@@ -68,5 +69,5 @@ def _results(monitor: Monitor, entry: StudyEntry) -> tuple[_State, dict[str, Any
     try:
         results = read_results(entry.results)
     except (OSError, ValueError):
-        results = {}
+        results = {"problem": entry.problem}
     return (results.get("state", "unavailable") if current else "computing"), results

@@ -63,7 +63,7 @@ class StudyWatcher:
     def results_are_current(self, entry: StudyEntry, runs: Mapping[str, RunEntry]) -> bool:
         """Whether the cache holds an analysis of all there is; if not, one is made, and the study changes after it."""
         content = _content(entry, runs)
-        if self._remembered.get(entry.id, {}).get(_RESULTS) == content and entry.results.exists():
+        if self._remembered.get(entry.id, {}).get(_RESULTS) == content and (entry.results.exists() or entry.problem):
             return True
         self._wanted.add(entry.id)
         return False
