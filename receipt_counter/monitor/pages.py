@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import mimetypes
+import re
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
@@ -22,12 +23,17 @@ from plotly.offline import get_plotlyjs
 
 from receipt_counter.evaluation.gates import LOWER_IS_BETTER
 from receipt_counter.evaluation.wording import SHARES, TITLES
+from receipt_counter.monitor.monitor import Monitor
+from receipt_counter.monitor.queries import NotThereError
+from receipt_counter.monitor.reading import UnreadableError, read_inside
+from receipt_counter.monitor.study_queries import study_of
 from receipt_counter.report import theme
 
 PAGES = {"": "home", "run": "run", "compare": "compare", "study": "study"}
 _HERE = Path(__file__).parent
 _LIBRARY = "plotly.js"
 _PROJECT = "project.js"
+_REPORT_LIMIT = 64 << 20
 _A_YEAR = "public, max-age=31536000, immutable"
 
 
@@ -45,6 +51,7 @@ def router() -> APIRouter:
     for path, name in PAGES.items():
         routes.add_api_route(f"/{path}", _page_route(name), methods=["GET"], response_class=HTMLResponse)
     routes.add_api_route("/static/{name}", _static_route, methods=["GET"])
+    routes.add_api_route("/report", _report_route, methods=["GET"])
     return routes
 
 
@@ -80,6 +87,22 @@ def _static_route(name: str, request: Request) -> Response:
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(file.content, media_type=file.type, headers={**headers, "Content-Encoding": "gzip"})
     return Response(gzip.decompress(file.content), media_type=file.type, headers=headers)
+
+
+def _report_route(study: str, request: Request) -> Response:
+    """A study's report as a file to save: what lies in the folder is not trusted to run among these pages."""
+    monitor: Monitor = request.app.state.monitor
+    directory = study_of(monitor, study).directory
+    try:
+        content = read_inside(monitor.root, directory / "report.html", _REPORT_LIMIT)
+    except FileNotFoundError:
+        raise NotThereError("this study has no report yet: `receipt-counter compare` writes one") from None
+    except UnreadableError as error:
+        raise NotThereError(str(error)) from None
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", study)
+    return Response(
+        content, media_type="text/html", headers={"Content-Disposition": f'attachment; filename="{name}-report.html"'}
+    )
 
 
 @cache

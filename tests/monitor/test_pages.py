@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from axe_core_python.base import AXE_FILE_PATH
 
@@ -254,6 +255,21 @@ def test_seeds_are_grouped_into_bands(site, tab):
 def test_an_unknown_run_is_said(site, tab):
     tab.open(f"{site.url}run?id=..%2F..%2Fetc")
     assert "There is no such run" in tab.run("document.querySelector('main').textContent")
+
+
+def test_a_report_is_saved_and_never_run_here(site, pages_folder):
+    report = pages_folder / "studies" / site.study / "report.html"
+    address = f"{site.url}report?study={site.study}"
+    assert httpx.get(address).json()["detail"].startswith("this study has no report yet")
+    report.write_text("<script>alert(1)</script>")
+    answer = httpx.get(address)
+    report.unlink()
+    assert answer.text == "<script>alert(1)</script>"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{site.study}-report.html"'
+    report.symlink_to("/etc/hostname")
+    assert httpx.get(address).status_code == 404
+    report.unlink()
+    assert httpx.get(f"{site.url}report?study=..%2Fruns").status_code == 404
 
 
 def test_static_files_are_kept_by_the_browser(site, tab):

@@ -69,14 +69,19 @@ function draw() {
   }
 }
 
-async function curves() {
+function points() {
   const { from, to, time } = view();
-  const answer = await get(`${address}/metrics`, { points: POINTS, from, to, x: time ? "time" : "step" });
-  tags = answer.tags;
-  draw();
+  return get(`${address}/metrics`, { points: POINTS, from, to, x: time ? "time" : "step" });
 }
 
-const reload = () => curves().catch((problem) => console.warn(problem.message));
+async function reload() {
+  try {
+    ({ tags } = await points());
+    draw();
+  } catch (problem) {
+    console.info(problem.message); // the banner tells what is wrong
+  }
+}
 
 function head() {
   const name = runName(run);
@@ -141,7 +146,7 @@ async function log() {
 async function load(change) {
   if (!change.all && !change.experiments.has(id)) return;
   try {
-    run = await get(address);
+    [run, { tags }] = await Promise.all([get(address), points()]);
   } catch (problem) {
     if (problem.status !== 404) throw problem;
     fill(byId("main"), h("h1", { text: "There is no such run" }), h("p", { class: "empty" }, `${id}: ${problem.message}. `, h("a", { href: link("./"), text: "All runs" })));
@@ -150,7 +155,9 @@ async function load(change) {
   head();
   lineage();
   config();
-  await Promise.all([curves().then(tiles), evaluation.load(run), log()]);
+  draw();
+  tiles();
+  await Promise.all([evaluation.load(run), log()]);
 }
 
 byId("differing").addEventListener("change", ({ target }) => { state.set({ differing: target.checked }); config(); });

@@ -29,7 +29,7 @@ function head() {
     h("span", { class: "soft", text: running ? eta(study.eta_seconds) : "" }),
     h("span", { class: "actions" }, h("a", { class: "button", href: link("./", { study: study.id }) }, "Its runs"),
       study.experiments.length > 1 ? h("a", { class: "button", href: link("compare", { ids: joined(study.experiments.slice(0, 20)) }) }, "Compare its runs") : null,
-      study.has_report ? h("a", { class: "button primary", href: `${address}/report` }, "Report") : null));
+      study.analysis_state === "final" ? h("a", { class: "button primary", href: `report?study=${encodeURIComponent(id)}`, title: "save the report, one HTML file" }, "Report") : null));
   const { done, total, running: now, failed } = study.progress;
   fill(byId("tiles"),
     tile("Trials", `${done} of ${total ?? "?"}`, [now ? `${now} running` : "", failed ? `${failed} failed` : ""].filter(Boolean).join(", ")),
