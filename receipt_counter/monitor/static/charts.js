@@ -89,8 +89,8 @@ const all = new Set();
 onTheme(() => all.forEach((chart) => chart.repaint()));
 
 export class Chart {
-  /** A card with a heading and tools. `rows` of draw() is what CSV and the table hold; by default what is drawn. */
-  constructor(name, { wide = false, height = null, file = name } = {}) {
+  /** A card with a heading and tools; its size is "", "double" or "wide". `rows` of draw() is what CSV and the table hold; by default what is drawn. */
+  constructor(name, { size = "", height = null, file = name } = {}) {
     this.name = name;
     this.file = file;
     this.visible = false;
@@ -106,7 +106,7 @@ export class Chart {
       this.tool("CSV", "save as CSV", () => this.saveCsv()),
       this.tool("PNG", "save as PNG", () => this.saveImage("png")),
       this.tool("SVG", "save as SVG", () => this.saveImage("svg")));
-    this.card = h("article", { class: `card chart${wide ? " wide" : ""}` },
+    this.card = h("article", { class: `card chart ${size}` },
       h("div", { class: "chart-head" }, this.heading, tools), h("div", { class: "plot-box" }, this.plot), this.note, this.data);
     this.card.chart = this;
     all.add(this);

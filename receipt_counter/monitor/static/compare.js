@@ -11,7 +11,7 @@ const POINTS = 300;
 const BARS = ["classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu", "generation_rouge1_f"];
 const RADAR = ["classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu", "generation_rouge1_f", "generation_rougeL_f"];
 const USUAL = new Set(["train_total_loss", "train_cls_loss", "train_lm_loss", "val_total_loss", "classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu4", "generation_rouge1_f"]);
-const [ROW, LEAST] = [26, 330]; // pixels
+const [HEIGHT, ROW, LEAST] = [290, 26, 330]; // pixels
 const BAND = "26"; // transparency of a band, as hex digits
 
 let found = null;
@@ -83,9 +83,10 @@ function curvesOf(tag, index, weight) {
   const groups = found.groups[tag];
   if (grouped() && groups && Object.keys(groups).length) {
     const first = new Map(found.experiments.map((run) => [run.id, index.get(run.id)]));
+    const ordered = Object.entries(groups).map(([name, group]) => ({ name, group, index: first.get(group.experiments[0]) ?? 0 })).sort((a, b) => a.index - b.index);
     return {
-      traces: Object.entries(groups).flatMap(([name, group]) => band(name, group, first.get(group.experiments[0]) ?? 0, weight)),
-      series: Object.entries(groups).map(([name, { step, mean }]) => ({ name, step, value: mean })),
+      traces: ordered.flatMap(({ name, group, index: place }) => band(name, group, place, weight)),
+      series: ordered.map(({ name, group: { step, mean } }) => ({ name, step, value: mean })),
     };
   }
   const series = found.experiments.filter(({ id }) => found.curves[tag]?.[id]).map((run) => ({ name: runTitle(run), index: index.get(run.id), ...found.curves[tag][run.id] }));
@@ -99,7 +100,7 @@ function draw() {
   const all = chartsOf(known);
   // Overlaid, every tag needs a chart of its own.
   const parts = shown(all, now.tags ?? USUAL).flatMap((part) => part.tags.map(({ tag, name }) => ({
-    id: tag, name: part.tags.length === 1 || name === title(tag) ? title(tag) : `${part.name}: ${name.toLowerCase()}`, log: part.log, tags: [{ tag }],
+    id: tag, name: part.tags.length === 1 || name === title(tag) ? title(tag) : `${part.name}: ${name.toLowerCase()}`, log: part.log, height: HEIGHT, tags: [{ tag }],
   })));
   const range = now.from !== null && now.to !== null ? [now.from, now.to] : null;
   grid.show(parts, (part, chart) => {

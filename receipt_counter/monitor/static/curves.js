@@ -106,7 +106,7 @@ export class ChartGrid {
     parts.forEach((part, place) => {
       let chart = this.charts.get(part.id);
       if (!chart) {
-        chart = new Chart(part.name, { wide: part.wide, height: part.height, file: part.file ?? part.id });
+        chart = new Chart(part.name, { height: part.height, file: part.file ?? part.id });
         if (this.zoomed) chart.onZoom(this.zoomed);
         this.charts.set(part.id, chart);
       }

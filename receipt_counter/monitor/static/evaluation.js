@@ -43,7 +43,7 @@ export class Evaluation {
     fill(byId("splits"), choices(this.run.splits, split, (name) => { state.set({ split: name }); this.shownMistakes = PAGE; this.show(); }));
     this.figures(this.summary.splits[split]);
     const [confusion, slices] = await Promise.all(["confusion", "slices"].map((part) => get(`${this.address}/${part}`, { split }).catch(() => null)));
-    this.charts ??= { confusion: new Chart("Counts: truth and prediction", { height: 330 }), classes: new Chart("By class", { height: 330 }), types: new Chart("By kind of question", { height: 330 }), slices: new Chart("Slices", { wide: true }) };
+    this.charts ??= { confusion: new Chart("Counts: truth and prediction", { height: 330 }), classes: new Chart("By class", { height: 330 }), types: new Chart("By kind of question", { height: 330 }), slices: new Chart("Slices", { size: "wide" }) };
     byId("evaluation-charts").append(...Object.values(this.charts).map(({ card }) => card));
     if (confusion) drawConfusion(this.charts.confusion, confusion);
     drawClasses(this.charts.classes, this.summary.splits[split]?.per_class ?? {});

@@ -14,11 +14,11 @@ let study = null;
 
 const STATES = { live: "Figures and findings are of the trials so far.", computing: "Figures and findings are of the trials so far; newer ones are on their way.", final: "Figures and findings are those of the finished study.", unavailable: "" };
 const GROUPS = [
-  ["Effects", ["forest"]], ["What matters most", ["tornado", "radar", "importance"]], ["History", ["history"]], ["Parallel coordinates", ["parallel_coordinates"]],
+  ["Effects", ["forest"]], ["What matters most", ["tornado", "radar"]], ["The search so far, and what matters", ["history", "importance"]], ["Parallel coordinates", ["parallel_coordinates"]],
   ["One parameter at a time", ["sensitivity", "correlations"]], ["Trade-offs", ["pareto"]], ["Metrics", ["bars"]], ["Learning curves", ["curves"]], ["Where it matters", ["slices"]],
   ["Costs", ["cost"]], ["Confirmation on other seeds", ["confirmation_forest", "confirmation_curves"]],
 ];
-const WIDE = ["slices", "parallel_coordinates", "history"];
+const SIZES = { slices: "wide", parallel_coordinates: "wide", history: "double" };
 
 function head() {
   const running = study.status === "running";
@@ -114,7 +114,7 @@ function draw({ state: kind, problem, figures }) {
   [...charts].filter(([name]) => !wanted.has(name)).forEach(([name, chart]) => { chart.remove(); charts.delete(name); });
   const places = new Map();
   entries.forEach(([name, { data, layout }]) => {
-    if (!charts.has(name)) charts.set(name, new Chart(layout.title?.text ?? name, { wide: WIDE.includes(name.split(":")[0]), file: name }));
+    if (!charts.has(name)) charts.set(name, new Chart(layout.title?.text ?? name, { size: SIZES[name.split(":")[0]], file: name }));
     const chart = charts.get(name);
     const parent = groupOf(name);
     const place = places.get(parent) ?? 0;
