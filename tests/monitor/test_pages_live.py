@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -13,7 +16,10 @@ import pytest
 
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.report.history import read_history
+from receipt_counter.storage.files import write_atomic
+from tests.monitor import pages_store
 from tests.monitor.browser import CHROMIUM
+from tests.report.fabricate_search import fabricate_rows
 from tests.support import small_config, write_squares
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -104,3 +110,40 @@ def test_pictures_of_mistakes_are_shown_behind_a_prefix(serve, tab, pages_folder
         tab.open(f"{site.url}run?id={site.finished}")
         tab.run("document.querySelector('#mistakes').scrollIntoView()")
         tab.until("[...document.querySelectorAll('.mistake img')].some((image) => image.naturalWidth > 0)")
+
+
+def test_where_no_stream_gets_through_the_page_asks_again_and_again(site, tab):
+    """As behind a proxy that holds streams back."""
+    tab.call("Network.setBlockedURLs", urls=["*api/stream*"])
+    tab.open(site.url)
+    tab.until("document.querySelector('#connection').dataset.state === 'polling'")
+    assert "asking every 3 seconds" in tab.run("document.querySelector('#banner').textContent")
+    before = int(tab.run("document.documentElement.dataset.ready"))
+    tab.until(f"Number(document.documentElement.dataset.ready) > {before}")
+
+
+def test_trials_of_a_study_appear_as_they_end(serve, tab, pages_folder, tmp_path):
+    study = tmp_path / "store" / "studies" / pages_store.SEARCH
+    (tmp_path / "store" / "runs").mkdir(parents=True)
+    study.mkdir(parents=True)
+    shutil.copy(pages_folder / "studies" / pages_store.SEARCH / "experiment.yaml", study)
+    rows = [{key: row[key] for key in row if key != "log"} for row in fabricate_rows()]
+
+    def ended(count):
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows[:count])
+        write_atomic(study / "trials.csv", table.getvalue())
+
+    ended(2)
+    shown = "document.querySelectorAll('#trials tbody tr').length"
+    with serve(tmp_path / "store", tmp_path / "cache") as site:
+        tab.open(f"{site.url}study?id={study.name}")
+        assert tab.run(shown) == 2
+        tab.run("window.stays = true")
+        ended(6)
+        tab.until(f"{shown} === 6", WITHIN)
+        assert tab.run("document.querySelector('#failures-section').hidden") is False
+        assert tab.run("document.querySelector('#trials tbody tr:last-child .status').textContent").endswith("failed")
+        assert tab.run("window.stays") is True
