@@ -140,8 +140,10 @@ class Monitor:
         self.source.refresh()
         os.stat(self.root)  # a folder that is gone is no empty folder
         with self._catalogue.together():
-            for changed in self._run_watcher.look():
-                self._publish(changed, set())
+            changed: set[str] = set()
+            for found in self._run_watcher.look():
+                changed |= found
+                self._publish(found, set())
                 if self._stop.is_set():
                     return
             studies = self._study_watcher.look(self.runs, changed)

@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel
 
 from receipt_counter import __version__
-from receipt_counter.monitor import compare, evaluations, queries, schemas, study_queries
+from receipt_counter.monitor import compare, evaluations, queries, schemas, study_queries, study_schemas
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.run_entry import RunEntry
 from receipt_counter.monitor.study_entry import StudyEntry
@@ -163,19 +163,19 @@ def comparison(
     return _answer(compare.compare(monitor, _names(ids)[:MOST_COMPARED], _names(tags), points, group))
 
 
-@router.get("/api/studies", response_model=schemas.Studies, tags=["studies"])
+@router.get("/api/studies", response_model=study_schemas.Studies, tags=["studies"])
 def studies(monitor: WithMonitor) -> Response:
     """All studies, the latest first."""
     return _answer(study_queries.studies(monitor))
 
 
-@router.get("/api/studies/{id}", response_model=schemas.StudyDetail, tags=["studies"])
+@router.get("/api/studies/{id}", response_model=study_schemas.StudyDetail, tags=["studies"])
 def study(monitor: WithMonitor, entry: WithStudy) -> Response:
     """A study: its plan, progress, trials, findings and analysis; live while trials end."""
     return _answer(study_queries.study(monitor, entry))
 
 
-@router.get("/api/studies/{id}/figures", response_model=schemas.Figures, tags=["studies"])
+@router.get("/api/studies/{id}/figures", response_model=study_schemas.Figures, tags=["studies"])
 def figures(monitor: WithMonitor, entry: WithStudy) -> Response:
     """A study's figures for plotly, drawn by the code that draws its report."""
     return _answer(study_queries.figures(monitor, entry))

@@ -184,22 +184,6 @@ def update_index(index: RunIndex, directory: Path, place: Path, decoder: EventDe
     return changed
 
 
-def read_events(directory: Path, place: Path, plain: dict[str, Any]) -> dict[str, Any]:
-    """What a worker does: bring an index up to date.
-
-    Args:
-        directory: of the event files.
-        place: where the run's points go.
-        plain: the index so far, as `RunIndex.to_plain` gives it.
-
-    Returns:
-        The index afterwards.
-    """
-    index = RunIndex.from_plain(plain)
-    update_index(index, directory, place, EventDecoder())
-    return index.to_plain()
-
-
 def _read_on(index: RunIndex, path: Path, state: FileState, columns: Columns, decoder: EventDecoder) -> bool:
     before = (state.offset, state.problem)
     try:

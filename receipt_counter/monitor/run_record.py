@@ -24,6 +24,8 @@ from receipt_counter.monitor.reading import (
 )
 from receipt_counter.storage.run import STATUSES
 
+NOT_YET_READ = "config.yaml: is yet to be read"
+
 _CONFIG_LIMIT = 1 << 20
 _MOST_KEYS = 2000
 _DEEPEST = 20
@@ -105,12 +107,13 @@ def config_signature(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def read_record(root: Path, directory: Path) -> RunRecord:
+def read_record(root: Path, directory: Path, *, config: bool = True) -> RunRecord:
     """Read a run's record and config.
 
     Args:
         root: the folder that nothing is read from outside of.
         directory: the run's.
+        config: whether config.yaml is read at once; YAML takes ten times as long as the record.
 
     Raises:
         FileNotFoundError: there is no run.json.
@@ -124,15 +127,21 @@ def read_record(root: Path, directory: Path) -> RunRecord:
             found.problem = f"run.json: holds a {type(record).__name__}, not a record"
     except UnreadableError as error:
         found.problem = str(error)
-    try:
-        found.config = flat(yaml.load(read_inside(root, directory / "config.yaml", _CONFIG_LIMIT), YAML_LOADER))
-    except FileNotFoundError:
-        found.config_problem = "config.yaml: is not there"
-    except UnreadableError as error:
-        found.config_problem = str(error)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        found.config_problem = f"config.yaml: cannot be read: {' '.join(str(error).split())}"[:_LONGEST_NAME]
+    found.config, found.config_problem = read_config(root, directory) if config else ({}, NOT_YET_READ)
     return found
+
+
+def read_config(root: Path, directory: Path) -> tuple[dict[str, Any], str | None]:
+    """{dotted key: value} of a run's config.yaml, and why it is empty; arguments as for `read_record`."""
+    try:
+        content = flat(yaml.load(read_inside(root, directory / "config.yaml", _CONFIG_LIMIT), YAML_LOADER))
+    except FileNotFoundError:
+        return {}, "config.yaml: is not there"
+    except UnreadableError as error:
+        return {}, str(error)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return {}, f"config.yaml: cannot be read: {' '.join(str(error).split())}"[:_LONGEST_NAME]
+    return content, None
 
 
 def flat(tree: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
@@ -11,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from receipt_counter.monitor import run_jobs
 from receipt_counter.monitor.catalogue import Catalogue
 from receipt_counter.monitor.columns import ColumnsLostError
 from receipt_counter.monitor.event_files import EventDecoder
 from receipt_counter.monitor.reading import text
 from receipt_counter.monitor.run_entry import STALE_SECONDS, RunEntry
-from receipt_counter.monitor.run_index import RunIndex, began_anew, event_files, read_events, unread_bytes, update_index
-from receipt_counter.monitor.run_record import RunRecord, Stamp, read_record, stamp
+from receipt_counter.monitor.run_index import RunIndex, began_anew, event_files, unread_bytes, update_index
+from receipt_counter.monitor.run_record import NOT_YET_READ, RunRecord, Stamp, read_record, stamp
 from receipt_counter.monitor.workers import Workers
 
 KIND = "run"
+GONE: Stamp = (0, 0, 0)  # of a run.json that vanished while its directory is still there
 _INLINE_BYTES = 1 << 20  # of new events that are read at once; more is a worker's
 _LIVELY_SECONDS = 120.0  # since a run's last change, during which it is looked at every time
 _UNHURRIED = 1.5  # seconds between looks at other runs that train
@@ -97,9 +100,11 @@ class RunWatcher:
                 changed.add(name)
             if len(added) >= _PUBLISHED:
                 self.entries = {**self.entries, **added}
-                yield set(added)
-                added = {}
-        gone = {name for name in self.entries if name not in present or name not in self._watched}
+                changed |= self._collect()
+                self._hand_out()
+                yield changed | added.keys()
+                added, changed = {}, set()
+        gone = {name for name in self.entries if name not in present or self._watched[name].record == GONE}
         self.entries = {name: entry for name, entry in {**self.entries, **added}.items() if name not in gone}
         for name in gone:
             self._forget(name)
@@ -107,7 +112,7 @@ class RunWatcher:
         changed |= self._collect()
         self._hand_out()
         self._listed = True
-        yield changed | set(added) | gone
+        yield changed | added.keys() | gone
 
     def _directories(self) -> Iterator[tuple[str, Path, int]]:
         """(id, directory, its modification time in ns) of everything that may be a run."""
@@ -137,12 +142,15 @@ class RunWatcher:
             return entry
         if remembered:
             entry.restore(remembered)
-        if not remembered or remembered["stamps"] != [list(record or ()), list(config or ())]:
-            self._read_record(entry)
+        unread = not remembered or entry.record.config_problem == NOT_YET_READ
+        if unread or remembered["stamps"] != [list(record or ()), list(config or ())]:
+            self._read_record(entry, config=bool(remembered) or self._listed)
         self._note_life(entry, observed=False)
         watched.changed = time.monotonic() - max(0.0, time.time() - entry.seen)
-        entry.waiting = not remembered
+        entry.waiting = not remembered and not self._listed
         if not remembered:
+            self._read_events(entry)
+            entry.measure_speed()
             self._save(entry)
         return entry
 
@@ -159,7 +167,7 @@ class RunWatcher:
             return False
         record, config = stamp(entry.directory / "run.json"), stamp(entry.directory / "config.yaml")
         if record is None:
-            del self._watched[entry.id]
+            watched.record = GONE
             return True
         changed = (record, config) != (watched.record, watched.config)
         watched.record, watched.config = record, config
@@ -180,9 +188,9 @@ class RunWatcher:
             return 0.0
         return _UNHURRIED if entry.record.status == "running" and quiet < STALE_SECONDS else _SWEEP
 
-    def _read_record(self, entry: RunEntry) -> None:
+    def _read_record(self, entry: RunEntry, *, config: bool = True) -> None:
         try:
-            entry.record = read_record(self._root, entry.directory)
+            entry.record = read_record(self._root, entry.directory, config=config)
         except FileNotFoundError:  # replaced at this instant: the next look sees it
             self._watched[entry.id].record = None
 
@@ -218,8 +226,8 @@ class RunWatcher:
         waiting = [e for e in self.entries.values() if e.waiting and e.id not in self._running]
         waiting.sort(key=lambda entry: -entry.seen)
         for entry in waiting[: self._workers.free]:
-            arguments = (entry.directory / "events", entry.place, entry.index.to_plain())
-            self._running[entry.id] = self._workers.submit(read_events, *arguments)
+            arguments = (self._root, entry.directory, entry.place, entry.index.to_plain())
+            self._running[entry.id] = self._workers.submit(run_jobs.read_run, *arguments)
 
     def _collect(self) -> set[str]:
         """Take what workers have read."""
@@ -229,8 +237,12 @@ class RunWatcher:
             if entry is None or name not in self._watched:
                 continue
             try:
-                entry.index, entry.index_problem = RunIndex.from_plain(future.result()), None
+                found = future.result()
+                entry.index, entry.index_problem = RunIndex.from_plain(found["index"]), None
                 entry.waiting = False
+                if entry.record.config_problem == NOT_YET_READ:
+                    config, problem = found["config"]
+                    entry.record = dataclasses.replace(entry.record, config=config, config_problem=problem)
             except ColumnsLostError:
                 self._lose(entry)
             except Exception as error:  # whatever it is, the other runs are to be shown
@@ -257,9 +269,7 @@ class RunWatcher:
         self._catalogue.save(KIND, entry.id, {**entry.to_plain(), "stamps": stamps})
 
     def _forget(self, name: str) -> None:
-        watched = self._watched.pop(name, None)
-        if watched is not None:
-            self._catalogue.forget(KIND, name, watched.number)
+        self._catalogue.forget(KIND, name, self._watched.pop(name).number)
 
     def _forget_the_vanished(self, present: set[str]) -> None:
         """Runs that vanished while no monitor was looking."""

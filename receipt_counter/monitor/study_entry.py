@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from receipt_counter.monitor import schemas
+from receipt_counter.monitor import study_schemas
 from receipt_counter.monitor.reading import UnreadableError, mapping, number, read_inside, read_json_inside, text
 from receipt_counter.monitor.run_entry import STALE_SECONDS, RunEntry, moment, one_line
 from receipt_counter.study.settings import METRICS, MINIMISED
@@ -82,7 +82,10 @@ class StudyEntry:
     def variant_of(self, run: RunEntry) -> str | None:
         """What a run is called that it shares with runs of other seeds."""
         named = {variant["signature"]: variant["name"] for variant in self.plan.get("variants", [])}
-        return named.get(run.record.signature) if named else run.trial
+        if not named:
+            return run.trial
+        tried = {row.name: row.cells.get("variant") for row in self.rows}
+        return named.get(run.record.signature) or tried.get(run.trial or "")
 
     def owns(self, run: RunEntry) -> bool:
         """Whether a run is one of its: made by it, or found by it because it is the same."""
@@ -91,7 +94,7 @@ class StudyEntry:
         signatures = {variant["signature"] for variant in self.plan.get("variants", [])}
         return run.record.signature in signatures and run.record.record.get("seed") in self.plan.get("seeds", [])
 
-    def best(self) -> schemas.BestTrial | None:
+    def best(self) -> study_schemas.BestTrial | None:
         """The best trial so far by the objective; of an ablation the best variant is no winner, and there is none."""
         metric = self.objective
         if metric is None or self.plan.get("kind") != "hyperparameter":
@@ -103,9 +106,9 @@ class StudyEntry:
         sign = 1 if self.plan.get("minimise") else -1
         value, row = min(known, key=lambda item: sign * item[0])
         parameters = {name: cell for name, cell in row.cells.items() if name in self.parameters}
-        return schemas.BestTrial(trial=row.name, metric=metric, value=value, parameters=parameters)
+        return study_schemas.BestTrial(trial=row.name, metric=metric, value=value, parameters=parameters)
 
-    def summary(self, now: float, runs: Iterable[RunEntry]) -> schemas.Study:
+    def summary(self, now: float, runs: Iterable[RunEntry]) -> study_schemas.Study:
         """The study in a line.
 
         Args:
@@ -116,7 +119,7 @@ class StudyEntry:
         started = [row.tail["started"] for row in self.rows if row.tail.get("started")]
         seconds = [number_of(row.tail.get("seconds")) or 0.0 for row in self.ended]
         own = [run for run in runs if self.owns(run)]
-        progress = schemas.StudyProgress(
+        progress = study_schemas.StudyProgress(
             done=done,
             total=total,
             running=len(self.rows) - done,
@@ -125,7 +128,7 @@ class StudyEntry:
         )
         seen = max([self.seen, *(run.seen for run in own if run.record.status == "running")])
         status: Any = "finished" if self.outcome else "stale" if now - seen > STALE_SECONDS else "running"
-        return schemas.Study(
+        return study_schemas.Study(
             id=self.id,
             name=self.plan.get("name") or self.id,
             kind=self.plan.get("kind", "unknown"),
@@ -149,7 +152,7 @@ class StudyEntry:
         at_a_time = max(1, len(self.rows) - len(seconds))
         return left * sum(seconds) / len(seconds) / at_a_time
 
-    def trials(self, runs: Sequence[RunEntry]) -> list[schemas.Trial]:
+    def trials(self, runs: Sequence[RunEntry]) -> list[study_schemas.Trial]:
         """The table of its trials."""
         by_trial: dict[str | None, list[str]] = {}
         for run in runs:
@@ -157,9 +160,9 @@ class StudyEntry:
                 by_trial.setdefault(run.trial, []).append(run.id)
         return [self._trial(row, by_trial.get(row.name, [])) for row in self.rows]
 
-    def _trial(self, row: TrialRow, runs: list[str]) -> schemas.Trial:
+    def _trial(self, row: TrialRow, runs: list[str]) -> study_schemas.Trial:
         names = self.parameters
-        return schemas.Trial(
+        return study_schemas.Trial(
             trial=row.name,
             status=row.status,
             parameters={name: cell for name, cell in row.cells.items() if name in names},
@@ -175,13 +178,13 @@ class StudyEntry:
             experiments=runs,
         )
 
-    def planned(self) -> schemas.Plan | None:
+    def planned(self) -> study_schemas.Plan | None:
         """What it was to do."""
         plan = self.plan
         if not plan:
             return None
         objective = plan["objective"]
-        return schemas.Plan(
+        return study_schemas.Plan(
             algorithm=plan["algorithm"],
             objective=objective,
             goal=plan["goal"],
@@ -191,9 +194,9 @@ class StudyEntry:
             split=plan["split"],
             max_trials=plan["max_trials"],
             parallel_trials=plan["parallel_trials"],
-            parameters=[schemas.Parameter(**parameter) for parameter in plan["parameters"]],
+            parameters=[study_schemas.Parameter(**parameter) for parameter in plan["parameters"]],
             variants=[
-                schemas.PlannedVariant(name=v["name"], family=v["family"], changes=v["changes"])
+                study_schemas.PlannedVariant(name=v["name"], family=v["family"], changes=v["changes"])
                 for v in plan["variants"]
             ],
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Literal
 
-from receipt_counter.monitor import schemas
+from receipt_counter.monitor import study_schemas
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.queries import NotThereError
 from receipt_counter.monitor.reading import mapping
@@ -29,21 +29,21 @@ def study_of(monitor: Monitor, identity: str) -> StudyEntry:
     return entry
 
 
-def studies(monitor: Monitor) -> schemas.Studies:
+def studies(monitor: Monitor) -> study_schemas.Studies:
     """All studies, the latest first."""
     now, runs = time.time(), list(monitor.runs.values())
     found = [entry.summary(now, runs) for entry in monitor.studies.values()]
     found.sort(key=lambda one: (one.started or one.updated, one.id), reverse=True)
-    return schemas.Studies(generated_at=moment(now), studies=found)
+    return study_schemas.Studies(generated_at=moment(now), studies=found)
 
 
-def study(monitor: Monitor, entry: StudyEntry) -> schemas.StudyDetail:
+def study(monitor: Monitor, entry: StudyEntry) -> study_schemas.StudyDetail:
     """Everything about a study but its figures; starts an analysis where a newer one is possible."""
     runs = list(monitor.runs.values())
     state, results = _results(monitor, entry)
     analysis = results.get("analysis")
     trials = entry.trials(runs)
-    return schemas.StudyDetail(
+    return study_schemas.StudyDetail(
         **entry.summary(time.time(), runs).model_dump(),
         plan=entry.planned(),
         trials=trials,
@@ -55,10 +55,10 @@ def study(monitor: Monitor, entry: StudyEntry) -> schemas.StudyDetail:
     )
 
 
-def figures(monitor: Monitor, entry: StudyEntry) -> schemas.Figures:
+def figures(monitor: Monitor, entry: StudyEntry) -> study_schemas.Figures:
     """A study's figures; starts an analysis where a newer one is possible."""
     state, results = _results(monitor, entry)
-    return schemas.Figures.model_construct(
+    return study_schemas.Figures.model_construct(
         state=state, problem=results.get("problem"), figures=results.get("figures", {})
     )
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from receipt_counter.monitor import schemas
+from receipt_counter.monitor import schemas, study_schemas
 from receipt_counter.monitor.evaluations import higher_is_better, summary
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.queries import summaries
@@ -63,7 +63,7 @@ def _data(monitor: Monitor, line: schemas.Experiment) -> dict[str, Any]:
     return {**line.model_dump(exclude={"id"}), "latest": latest, "splits": splits}
 
 
-def _study(monitor: Monitor, one: schemas.Study) -> dict[str, Any]:
+def _study(monitor: Monitor, one: study_schemas.Study) -> dict[str, Any]:
     detail = study(monitor, monitor.studies[one.id])
     return {
         "name": one.name,

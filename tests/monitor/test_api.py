@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.data.dataset import Dataset
-from receipt_counter.monitor import schemas
+from receipt_counter.monitor import schemas, study_schemas
 from receipt_counter.monitor.monitor import Monitor
 from tests.monitor.support import scalar, until, watching, write_events, write_record
 from tests.report.fabricate import CONFIG, fabricate_run, record
@@ -29,7 +29,7 @@ MODELS = {
     "/api/experiments/good/mistakes?kind=count": schemas.Mistakes,
     "/api/experiments/good/log": schemas.Log,
     "/api/compare?ids=good,bad,live,missing": schemas.Comparison,
-    "/api/studies": schemas.Studies,
+    "/api/studies": study_schemas.Studies,
     "/api/report": schemas.Report,
     "/healthz": schemas.Health,
 }
