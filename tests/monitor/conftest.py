@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +78,3 @@ def tab(chromium: Browser) -> Iterator[Tab]:
     page = chromium.tab()
     yield page
     page.close()
-
-
-@pytest.fixture
-def serve() -> Callable[..., object]:
-    return served

@@ -19,6 +19,7 @@ from receipt_counter.report.history import read_history
 from receipt_counter.storage.files import write_atomic
 from tests.monitor import pages_store
 from tests.monitor.browser import CHROMIUM
+from tests.monitor.conftest import served
 from tests.report.fabricate_search import fabricate_rows
 from tests.support import small_config, write_squares
 
@@ -29,14 +30,14 @@ LAST_STEP = """(() => { const plot = document.querySelector('#charts .js-plotly-
 WITHIN = 2.0  # seconds from a point's being written to its being drawn
 
 
-def test_a_training_is_seen_within_two_seconds_and_nothing_moves(serve, tab, tmp_path):
+def test_a_training_is_seen_within_two_seconds_and_nothing_moves(tab, tmp_path):
     """A real run trains; zoom, scroll and an open menu stay as they are while its points come in."""
     store = tmp_path / "store"
     (store / "runs").mkdir(parents=True)
     data = write_squares(tmp_path / "data", {"train": 64})
     config = tmp_path / "config.yaml"
     config.write_text(to_yaml(small_config("training.epochs=400", "training.schedule.epochs=400")))
-    with serve(store, tmp_path / "cache") as site:
+    with served(store, tmp_path / "cache") as site:
         tab.open(site.url)
         assert "no runs yet" in tab.run("document.querySelector('#none').textContent")
         command = [sys.executable, "-m", "receipt_counter.training", "--config", config, "--data", data.path]
@@ -74,8 +75,8 @@ def delays_of(tab, events, count):
     return delays
 
 
-def test_a_lost_connection_is_said_and_mended_by_itself(serve, tab, pages_folder, tmp_path):
-    with serve(pages_folder, tmp_path / "cache") as site:
+def test_a_lost_connection_is_said_and_mended_by_itself(tab, pages_folder, tmp_path):
+    with served(pages_folder, tmp_path / "cache") as site:
         tab.open(site.url)
         tab.until("document.querySelector('#connection').dataset.state === 'live'")
         port = int(site.url.rsplit(":", 1)[1].strip("/"))
@@ -85,31 +86,29 @@ def test_a_lost_connection_is_said_and_mended_by_itself(serve, tab, pages_folder
     assert tab.run(f"{banner}.hidden") is False
     assert tab.run("document.querySelectorAll('#runs tbody tr').length") > 3
     before = int(tab.run("document.documentElement.dataset.ready"))
-    with serve(pages_folder, tmp_path / "cache", port=port):
+    with served(pages_folder, tmp_path / "cache", port=port):
         tab.until("document.querySelector('#connection').dataset.state === 'live'", 20)
         assert tab.run(f"{banner}.hidden") is True
         tab.until(f"Number(document.documentElement.dataset.ready) > {before}")
 
 
+@pytest.fixture(scope="module")
+def prefixed(pages_folder, tmp_path_factory):
+    with served(pages_folder, tmp_path_factory.mktemp("prefixed"), prefix="/team/monitor") as site:
+        yield site
+
+
 @pytest.mark.parametrize("entry", ["/", ""], ids=["slash", "no slash"])
-def test_all_of_it_works_behind_a_path_prefix(serve, tab, pages_folder, tmp_path, entry):
-    with serve(pages_folder, tmp_path / "cache", prefix="/team/monitor") as site:
-        tab.call("Page.navigate", url=site.url.rstrip("/") + entry)
-        tab.until("document.documentElement?.dataset.ready", 20)
-        tab.run("document.querySelector('#runs tbody th a').click()")
-        tab.until("document.documentElement?.dataset.page === 'run' && document.documentElement.dataset.ready")
-        tab.until("document.querySelector('#connection').dataset.state === 'live'")
-        assert tab.problems == []
-        assert [
-            request for request in tab.requests if not request.startswith((site.url.rstrip("/"), "data:", "blob:"))
-        ] == []
-
-
-def test_pictures_of_mistakes_are_shown_behind_a_prefix(serve, tab, pages_folder, tmp_path):
-    with serve(pages_folder, tmp_path / "cache", prefix="/team/monitor") as site:
-        tab.open(f"{site.url}run?id={site.finished}")
-        tab.run("document.querySelector('#mistakes').scrollIntoView()")
-        tab.until("[...document.querySelectorAll('.mistake img')].some((image) => image.naturalWidth > 0)")
+def test_all_of_it_works_behind_a_path_prefix(prefixed, tab, entry):
+    own = prefixed.url.rstrip("/")
+    tab.call("Page.navigate", url=own + entry)
+    tab.until("document.documentElement?.dataset.ready", 20)
+    tab.open(tab.run(f"document.querySelector('#runs a[href*={prefixed.finished}]').href"))
+    tab.until("document.querySelector('#connection').dataset.state === 'live'")
+    tab.run("document.querySelector('#mistakes').scrollIntoView()")
+    tab.until("[...document.querySelectorAll('.mistake img')].some((image) => image.naturalWidth > 0)")
+    assert tab.problems == []
+    assert [request for request in tab.requests if not request.startswith((own, "data:", "blob:"))] == []
 
 
 def test_where_no_stream_gets_through_the_page_asks_again_and_again(site, tab):
@@ -122,7 +121,7 @@ def test_where_no_stream_gets_through_the_page_asks_again_and_again(site, tab):
     tab.until(f"Number(document.documentElement.dataset.ready) > {before}")
 
 
-def test_trials_of_a_study_appear_as_they_end(serve, tab, pages_folder, tmp_path):
+def test_trials_of_a_study_appear_as_they_end(tab, pages_folder, tmp_path):
     study = tmp_path / "store" / "studies" / pages_store.SEARCH
     (tmp_path / "store" / "runs").mkdir(parents=True)
     study.mkdir(parents=True)
@@ -138,7 +137,7 @@ def test_trials_of_a_study_appear_as_they_end(serve, tab, pages_folder, tmp_path
 
     ended(2)
     shown = "document.querySelectorAll('#trials tbody tr').length"
-    with serve(tmp_path / "store", tmp_path / "cache") as site:
+    with served(tmp_path / "store", tmp_path / "cache") as site:
         tab.open(f"{site.url}study?id={study.name}")
         assert tab.run(shown) == 2
         tab.run("window.stays = true")
