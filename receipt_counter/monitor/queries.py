@@ -47,10 +47,12 @@ def run_of(monitor: Monitor, identity: str) -> RunEntry:
 
 def summaries(monitor: Monitor, runs: Iterable[RunEntry]) -> list[schemas.Experiment]:
     """Runs in a line each."""
-    now, found = time.time(), []
+    now, studies = time.time(), monitor.studies
+    namers = {name: study.variant_namer() for name, study in studies.items()}
+    found = []
     for run in runs:
-        study = monitor.studies.get(run.study or "")
-        variant, objective = (study.variant_of(run), study.objective) if study else (None, None)
+        study = studies.get(run.study or "")
+        variant, objective = (namers[study.id](run), study.objective) if study else (None, None)
         found.append(run.summary(now, variant, objective))
     return found
 
@@ -69,10 +71,10 @@ def experiments(
         descending: the other way round; what has no value comes last either way.
     """
     runs = monitor.runs
-    owner = monitor.studies.get(study) if study is not None else None
-    chosen = [
-        run for run in runs.values() if study is None or run.study == study or (owner is not None and owner.owns(run))
-    ]
+    chosen = list(runs.values())
+    if study is not None:
+        owner = monitor.studies.get(study)
+        chosen = owner.owned(chosen) if owner else [run for run in chosen if run.study == study]
     words = (q or "").lower().split()
     found = [
         one

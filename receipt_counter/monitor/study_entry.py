@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,20 +79,23 @@ class StudyEntry:
         """Names of what it varies."""
         return {parameter["name"] for parameter in self.plan.get("parameters", [])} or set(_AXES)
 
-    def variant_of(self, run: RunEntry) -> str | None:
-        """What a run is called that it shares with runs of other seeds."""
+    def variant_namer(self) -> Callable[[RunEntry], str | None]:
+        """A function that says what a run is called that it shares with runs of other seeds."""
         named = {variant["signature"]: variant["name"] for variant in self.plan.get("variants", [])}
         if not named:
-            return run.trial
+            return lambda run: run.trial
         tried = {row.name: row.cells.get("variant") for row in self.rows}
-        return named.get(run.record.signature) or tried.get(run.trial or "")
+        return lambda run: named.get(run.record.signature) or tried.get(run.trial or "")
 
-    def owns(self, run: RunEntry) -> bool:
-        """Whether a run is one of its: made by it, or found by it because it is the same."""
-        if run.study == self.id:
-            return True
+    def owned(self, runs: Iterable[RunEntry]) -> list[RunEntry]:
+        """The runs that are its own: made by it, or found by it because they are the same."""
         signatures = {variant["signature"] for variant in self.plan.get("variants", [])}
-        return run.record.signature in signatures and run.record.record.get("seed") in self.plan.get("seeds", [])
+        seeds = self.plan.get("seeds", [])
+        return [
+            run
+            for run in runs
+            if run.study == self.id or (run.record.record.get("seed") in seeds and run.record.signature in signatures)
+        ]
 
     def best(self) -> study_schemas.BestTrial | None:
         """The best trial so far by the objective; of an ablation the best variant is no winner, and there is none."""
@@ -118,7 +121,7 @@ class StudyEntry:
         done, total = len(self.ended), self.plan.get("max_trials")
         started = [row.tail["started"] for row in self.rows if row.tail.get("started")]
         seconds = [number_of(row.tail.get("seconds")) or 0.0 for row in self.ended]
-        own = [run for run in runs if self.owns(run)]
+        own = self.owned(runs)
         progress = study_schemas.StudyProgress(
             done=done,
             total=total,

@@ -148,5 +148,5 @@ class StudyWatcher:
 
 def _content(entry: StudyEntry, runs: Mapping[str, RunEntry]) -> str:
     """What an analysis is made of; changes whenever a new one would find more."""
-    finished = sum(run.record.status == "finished" and entry.owns(run) for run in runs.values())
+    finished = sum(run.record.status == "finished" for run in entry.owned(runs.values()))
     return f"{entry.content} {finished}"

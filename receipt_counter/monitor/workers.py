@@ -14,6 +14,7 @@ from typing import Any
 from receipt_counter.processes import die_with_parent
 
 _NICENESS = 10
+_AHEAD = 16  # tasks a process, of some hundredths of a second each
 
 
 class Workers:
@@ -49,8 +50,8 @@ class Workers:
 
     @property
     def free(self) -> int:
-        """How many more tasks would keep all processes busy."""
-        return 2 * self._count - len(self._open)
+        """How many more tasks would keep all processes busy until somebody looks again."""
+        return _AHEAD * self._count - len(self._open)
 
     def stop_if_idle(self) -> None:
         """Give the memory back."""
