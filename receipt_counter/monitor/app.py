@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from receipt_counter import __version__
-from receipt_counter.monitor import routes
+from receipt_counter.monitor import pages, routes
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.queries import NotThereError
 from receipt_counter.monitor.security import Access, App, Guard
@@ -41,6 +41,7 @@ def create_app(monitor: Monitor) -> FastAPI:
     )
     app.state.monitor, app.state.durations = monitor, Durations()
     app.include_router(routes.router)
+    app.include_router(pages.router())
 
     @app.exception_handler(NotThereError)
     async def not_there(request: Request, error: NotThereError) -> JSONResponse:

@@ -1,0 +1,283 @@
+"""The pages in a real browser: what they show, what their links keep, and how they behave."""
+
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from axe_core_python.base import AXE_FILE_PATH
+
+from tests.monitor.browser import CHROMIUM
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+DRAWN = "document.querySelectorAll('#charts [data-drawn], #figures [data-drawn]').length"
+READY = "document.documentElement?.dataset.page === {!r} && document.documentElement.dataset.ready"
+SERIOUS = ("moderate", "serious", "critical")
+
+
+def pages(site):
+    """{name: address} of every page, with something to show."""
+    return {
+        "home": site.url,
+        "run": f"{site.url}run?id={site.finished}",
+        "failed": f"{site.url}run?id={site.failed}",
+        "compare": f"{site.url}compare?ids={','.join(site.seeds)}",
+        "study": f"{site.url}study?id={site.study}",
+    }
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", ["home", "run", "failed", "compare", "study"])
+def test_a_page_is_drawn_without_errors_network_or_barriers(site, tab, name, dark):
+    tab.dark(dark)
+    tab.open(pages(site)[name])
+    if name in ("run", "compare", "study"):
+        tab.until(f"{DRAWN} > 0")
+    tab.until("getComputedStyle(document.body).backgroundColor !== ''")
+    background = tab.run("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(18, 21, 26)" if dark else "rgb(246, 247, 249)")
+    assert barriers(tab) == []
+    assert tab.problems == []
+    assert [request for request in tab.requests if not request.startswith((site.url, "data:", "blob:"))] == []
+
+
+def barriers(tab):
+    """What axe-core finds, as text; Plotly's drawings are hidden from readers and judged by their summaries."""
+    tab.call("Runtime.evaluate", expression=Path(AXE_FILE_PATH).read_text(encoding="utf-8"))
+    found = tab.run("axe.run({ exclude: [['.js-plotly-plot']] })")["violations"]
+    return [
+        f"{rule['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for rule in found
+        if rule["impact"] in SERIOUS
+        for node in rule["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["home", "run", "failed", "compare", "study"])
+def test_a_narrow_screen_needs_no_sideways_scrolling(site, tab, name):
+    tab.size(360, 740)
+    tab.open(pages(site)[name])
+    assert tab.run("document.documentElement.scrollWidth") == 360
+
+
+def test_failures_come_first_and_names_are_text(site, tab):
+    tab.open(site.url)
+    first = "document.querySelector('#runs tbody tr')"
+    assert tab.run(f"{first}.querySelector('.status').textContent").endswith("failed")
+    assert tab.run(f"{first}.querySelector('th').textContent") == site.hostile
+    tab.run(f"{first}.querySelector('th a').click()")
+    tab.until(READY.format("run"))
+    assert site.hostile in tab.run("document.querySelector('h1').textContent")
+    assert tab.run("document.querySelectorAll('main img[src=x]').length") == 0
+    assert tab.run("window.hacked") is None
+
+
+CHOOSE = """((selector, value) => {
+  const field = document.querySelector(selector);
+  field.value = value;
+  for (const event of ["input", "change"]) field.dispatchEvent(new Event(event, { bubbles: true }));
+})"""
+ROWS = "[document.querySelector('#runs tbody').textContent, document.querySelector('#count').textContent]"
+
+
+def test_filters_live_in_the_link(site, tab):
+    tab.open(site.url)
+    tab.run(f"{CHOOSE}('[name=q]', 'seed 43')")
+    tab.run(f"{CHOOSE}('[name=sort]', 'device')")
+    tab.run("document.querySelector('#chips [data-key=finished]').click()")
+    shown, link = tab.run(ROWS), tab.run("location.search")
+    assert all(part in link for part in ("q=seed+43", "sort=device", "status=finished"))
+    assert shown[1].startswith("2 of")
+    tab.open(site.url + link)
+    assert tab.run(ROWS) == shown
+    assert tab.run("document.forms.filters.q.value") == "seed 43"
+
+
+def test_runs_are_chosen_and_compared_with_the_keyboard_alone(site, tab):
+    tab.open(f"{site.url}?q=seed&status=finished")
+    tab.run("document.querySelector('#runs tbody input').focus()")
+    for place in range(2):
+        tab.press(" ")
+        assert tab.run("document.activeElement.type") == "checkbox", place
+        if place == 0:
+            tab.run("document.querySelectorAll('#runs tbody input')[1].focus()")
+    assert tab.run("document.querySelector('#compare-selected').textContent") == "Compare 2"
+    tab.run("document.querySelector('#compare-selected').focus()")
+    tab.press("Enter")
+    tab.until(READY.format("compare"))
+    assert tab.run("document.querySelectorAll('#chosen .pill').length") == 2
+
+
+def test_the_first_tab_stop_leads_to_the_content(site, tab):
+    tab.open(site.url)
+    tab.press("Tab")
+    assert tab.run("document.activeElement.textContent") == "Skip to content"
+    tab.press("Enter")
+    assert tab.run("document.activeElement.id") == "main"
+
+
+AREA = """(({ x, y, width, height }) => [x, y, width, height])(
+  document.querySelector('.chart .nsewdrag').getBoundingClientRect())"""
+RANGES = """[...document.querySelectorAll('#charts .js-plotly-plot')].map(
+  (plot) => plot._fullLayout.xaxis.range.map((end) => Math.round(end)).join())"""
+RANGE = "document.querySelector('.chart .plot')._fullLayout.xaxis.range.map(Number)"
+
+
+def test_a_zoom_is_shared_by_the_curves_and_kept_by_the_link(site, tab):
+    tab.open(f"{site.url}run?id={site.finished}")
+    tab.until(f"{DRAWN} > 2")
+    before = tab.run(RANGE)
+    x, y, width, height = tab.run(AREA)
+    tab.drag((x + 0.3 * width, y + height / 2), (x + 0.7 * width, y + height / 2))
+    tab.until("location.search.includes('from=')")
+    tab.until(f"{RANGE}[0] > {before[0]} + 1")
+    tab.until(f"new Set({RANGES}).size === 1")
+    zoomed, link = tab.run(RANGE), tab.run("location.href")
+    tab.open(link)
+    tab.until(f"{DRAWN} > 0")
+    assert tab.run(RANGE) == pytest.approx(zoomed, abs=0.02)
+    tab.run("document.querySelector('[data-key=reset]').click()")
+    tab.until("!location.search.includes('from=')")
+    tab.until(f"Math.abs({RANGE}[0] - {before[0]}) < 1")
+
+
+def test_smoothing_scale_axis_and_curves_are_kept_by_the_link(site, tab):
+    view = "smooth=0.6&log=1&x=time&tags=train_total_loss,learning_rate_head"
+    tab.open(f"{site.url}run?id={site.finished}&{view}")
+    tab.until(f"{DRAWN} === 2")
+    found = tab.run("""[...document.querySelectorAll('#charts .js-plotly-plot')].map((plot) => [
+      plot._fullLayout.xaxis.type, plot._fullLayout.yaxis.type,
+      plot.data.length, plot.data[1].y[5] !== plot.data[0].y[5]])""")
+    assert found == [["date", "log", 2, True]] * 2
+    assert tab.run("document.querySelector('#controls [type=range]').value") == "0.6"
+    assert tab.run("document.querySelector('#controls [data-key=log]').checked")
+    tab.run("document.querySelector('[data-key=\"tag-train_cls_loss\"]').click()")
+    tab.until("document.querySelector('#charts .js-plotly-plot').data.length === 4")
+    assert "train_cls_loss" in tab.run("location.search")
+
+
+def test_the_theme_can_be_chosen_and_is_handed_on(site, tab):
+    tab.open(site.url)
+    tab.run(f"{CHOOSE}('#theme', 'dark')")
+    assert tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(18, 21, 26)"
+    assert "theme=dark" in tab.run("location.search")
+    tab.until("document.querySelector('#runs tbody th a').href.includes('theme=dark')")
+    tab.open(f"{site.url}?theme=light")
+    assert tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(246, 247, 249)"
+
+
+SAVE_ALL = """(async () => {
+  const files = [];
+  let blob = null;
+  const make = URL.createObjectURL;
+  URL.createObjectURL = (content) => { blob = content; return make.call(URL, content); };
+  const first = async (href) => [...href.startsWith("data:")
+    ? Uint8Array.from(atob(href.split(",")[1].slice(0, 80)), (letter) => letter.charCodeAt(0))
+    : new Uint8Array(await blob.slice(0, 60).arrayBuffer())];
+  HTMLAnchorElement.prototype.click = function () {
+    files.push(first(this.href).then((head) => [this.download, head]));
+  };
+  const charts = [...document.querySelectorAll(".chart")];
+  for (const chart of charts) {
+    for (const tool of [...chart.querySelectorAll(".tool")].slice(1)) {
+      const before = files.length;
+      tool.click();
+      while (files.length === before) await new Promise((done) => setTimeout(done, 5));
+      await files.at(-1);
+    }
+  }
+  return [charts.length, await Promise.all(files)];
+})()"""
+
+
+@pytest.mark.parametrize("name", ["run", "compare", "study"])
+def test_every_chart_gives_csv_png_and_svg(site, tab, name):
+    tab.open(pages(site)[name])
+    tab.until(f"{DRAWN} > 0")
+    charts, files = tab.run(SAVE_ALL)
+    assert len(files) == 3 * charts > 0
+    for file, head in files:
+        start = {".png": b"\x89PNG", ".svg": b"<svg", ".csv": b""}[Path(file).suffix]
+        assert bytes(head).startswith(start), file
+        assert len(head) > 10, file
+    assert tab.problems == []
+
+
+def test_a_chart_has_its_data_as_a_table(site, tab):
+    tab.open(f"{site.url}run?id={site.finished}")
+    tab.until(f"{DRAWN} > 0")
+    tab.run("document.querySelector('.chart .tool').click()")
+    cells = tab.run("[...document.querySelectorAll('.chart .data tbody tr')].map((row) => row.children.length)")
+    assert len(cells) > 10
+    assert set(cells) == {4}
+    assert re.match(
+        r"Loss in training: Total [\d.]+ at step \d+",
+        tab.run("document.querySelector('.chart .plot').getAttribute('aria-label')"),
+    )
+
+
+def test_what_a_page_says_of_a_run(site, tab):
+    tab.open(f"{site.url}run?id={site.finished}")
+    tab.until("document.querySelectorAll('.mistake').length > 3")
+    text = tab.run("document.querySelector('main').innerText")
+    for part in (
+        "finished",
+        "Loss in training",
+        "Learning rate",
+        "ROUGE",
+        "Promotion gates",
+        "truth",
+        "Code version",
+        "data.image_size",
+    ):
+        assert part in text, part
+    tab.run("document.querySelector('#differing').click()")
+    assert "differing=1" in tab.run("location.search")
+    assert tab.run(
+        "[...document.querySelectorAll('#config-table tbody tr')].every((row) => row.className === 'differs')"
+    )
+
+
+def test_seeds_are_grouped_into_bands(site, tab):
+    tab.open(pages(site)["compare"])
+    tab.until(f"{DRAWN} > 0")
+    names = "document.querySelector('#charts .js-plotly-plot').data.filter(({ name }) => name).map(({ name }) => name)"
+    grouped = tab.run(names)
+    assert any("seeds)" in name for name in grouped)
+    tab.run("document.querySelector('[data-key=group]').click()")
+    tab.until(f"{names}.length === {len(site.seeds)}")
+    assert "group=none" in tab.run("location.search")
+    assert tab.run("document.querySelectorAll('#metrics .best').length") > 0
+
+
+def test_an_unknown_run_is_said(site, tab):
+    tab.open(f"{site.url}run?id=..%2F..%2Fetc")
+    assert "There is no such run" in tab.run("document.querySelector('main').textContent")
+
+
+def test_a_report_is_saved_and_never_run_here(site, pages_folder):
+    report = pages_folder / "studies" / site.study / "report.html"
+    address = f"{site.url}report?study={site.study}"
+    assert httpx.get(address).json()["detail"].startswith("this study has no report yet")
+    report.write_text("<script>alert(1)</script>")
+    answer = httpx.get(address)
+    report.unlink()
+    assert answer.text == "<script>alert(1)</script>"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{site.study}-report.html"'
+    report.symlink_to("/etc/hostname")
+    assert httpx.get(address).status_code == 404
+    report.unlink()
+    assert httpx.get(f"{site.url}report?study=..%2Fruns").status_code == 404
+
+
+def test_static_files_are_kept_by_the_browser(site, tab):
+    tab.open(f"{site.url}run?id={site.finished}")
+    library = tab.run("document.querySelector('script[src*=plotly]').src")
+    assert "immutable" in tab.run(f"fetch({json.dumps(library)}).then((answer) => answer.headers.get('cache-control'))")
+    style = f"{site.url}static/style.css"
+    assert tab.run(f"fetch({json.dumps(style)}).then((answer) => answer.headers.get('etag'))")
+    policy = tab.run("fetch(location.href).then((answer) => answer.headers.get('content-security-policy'))")
+    scripts = next(part for part in policy.split(";") if part.strip().startswith("script-src"))
+    assert not any(loose in scripts for loose in ("unsafe", "http", "*"))
