@@ -61,6 +61,8 @@ def open_source(location: str, cache: Path | None) -> Source:
     Raises:
         UserError: there are none, or it is of a kind that is not supported.
     """
+    if "://" in location and not location.startswith("s3://"):
+        raise UserError(f"--experiments-dir {location}: only a folder or s3://bucket/prefix can be watched")
     if "://" in location:
         return StoreSource(location, _place(location, cache) / "mirror")
     return LocalSource(location)

@@ -164,7 +164,7 @@ def test_each_kind_of_change_is_told_in_time_and_after_a_lost_connection(tmp_pat
     ("options", "words"),
     [
         (["--experiments-dir", "nowhere"], "no such folder"),
-        (["--experiments-dir", "s3://bucket/prefix"], "only a folder"),
+        (["--experiments-dir", "gs://bucket/prefix"], "only a folder or s3://"),
         (["--port", "x"], "is not a port"),
         (["--port", "70000"], "is not a port"),
         (["--path-prefix", "monitor"], "is not a path"),
