@@ -36,7 +36,7 @@ class Site:
 @contextmanager
 def served(folder: Path, cache: Path, *, prefix: str = "", port: int = 0) -> Iterator[Site]:
     """The monitor of a folder, as `receipt-counter monitor` serves it."""
-    with open_monitor(open_source(str(folder)), cache) as monitor:
+    with open_monitor(open_source(str(folder), cache), cache) as monitor:
         wait_until_read(monitor)
         app = create_app(monitor)
         with socket.create_server(("127.0.0.1", port)) as listener:
