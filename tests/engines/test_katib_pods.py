@@ -65,6 +65,17 @@ def test_without_katibs_redirection_the_log_is_the_containers(tmp_path: Path, se
     assert log(result, result.trials[0]) == "its own words\n"
 
 
+def test_a_collector_that_writes_in_another_way_is_kept_as_it_is(tmp_path: Path, server: ApiServer) -> None:
+    tick = ticking(server)
+
+    def sleep(seconds: float) -> None:
+        tick(seconds)
+        server.logs.update({key: "loss=0.5\nits own words\n" for key in server.logs if key[1] == COLLECTOR})
+
+    result = run(tmp_path, sleep, study(tmp_path, trials=1))
+    assert log(result, result.trials[0]).startswith("loss=0.5\nits own words\n")
+
+
 def pod(trial: dict[str, Any], name: str, created: int, state: dict[str, Any], **more: Any) -> dict[str, Any]:
     labels = {"katib.kubeflow.org/trial": trial["metadata"]["name"], "katib.kubeflow.org/experiment": "e"}
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": trial["metadata"]["name"], "uid": "u"}

@@ -108,7 +108,8 @@ class PodLogs:
         collected = self._cluster.log(pod, _COLLECTOR, lines, MOST_BYTES)
         if own is None and collected is None:
             return None
-        printed = _PRINTED.findall(collected or "")
+        # a collector that writes in another way than 0.19's: as it is
+        printed = _PRINTED.findall(collected or "") or (collected or "").splitlines()
         return "".join(f"{line}\n" for line in printed) + (own or "")  # beside the file goes only what its shell says
 
 
