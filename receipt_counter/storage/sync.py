@@ -180,10 +180,19 @@ def _is_hidden(name: str) -> bool:
 
 
 def _unpack(bundle: Path, directory: Path) -> None:
+    """Unpack files alone, below the directory alone (`extractall` has no filter before Python 3.11.4)."""
+    top = directory.resolve()
     with writing(directory):
         try:
             with tarfile.open(bundle) as archive:
-                archive.extractall(directory, filter="data")
+                for member in archive:
+                    target = (top / member.name).resolve()
+                    content = archive.extractfile(member) if member.isfile() and target.is_relative_to(top) else None
+                    if content is None:
+                        raise DamagedError(f"{bundle}: cannot be unpacked: {member.name}: not a file of its own")
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with target.open("wb") as file:
+                        shutil.copyfileobj(content, file)
         except tarfile.TarError as error:
             raise DamagedError(f"{bundle}: cannot be unpacked: {error}") from None
         bundle.unlink()
