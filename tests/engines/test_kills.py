@@ -149,13 +149,16 @@ def test_what_needs_too_much_memory_is_not_begun_again(tmp_path: Path, monkeypat
 
 
 def test_two_engines_at_once(tmp_path: Path) -> None:
-    path = write(tmp_path / "experiment.yaml", experiment("sleep 2; echo loss=${lr}", trials=2))
+    flag = tmp_path / "go"
+    waiting = f"until [ -e {flag} ]; do sleep 0.05; done; echo loss=${{lr}}"
+    path = write(tmp_path / "experiment.yaml", experiment(waiting, trials=2))
     first = start_sweep(path, tmp_path / "store")
     wait_for(lambda: list((tmp_path / "store").glob("studies/*/trials/*/trial.json")))
     second = start_sweep(path, tmp_path / "store")
     _, errors = second.communicate(timeout=20)
     assert second.returncode == 2
     assert f"process {first.pid} is already working on this study" in errors
+    flag.touch()
     assert first.wait(20) == 0
 
 

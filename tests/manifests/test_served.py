@@ -42,12 +42,15 @@ def answers(url: str) -> bool:
 )
 def test_it_starts_and_answers(target: str, component: str, program: list[str], tmp_path: Path) -> None:
     (container,) = deployment(target, component)["spec"]["template"]["spec"]["containers"]
-    (tmp_path / "runs").mkdir()
+    store = tmp_path / "store"
+    (store / "runs").mkdir(parents=True)
     port = free_port()
-    arguments = [text.replace("$(RECEIPT_COUNTER_STORE)", str(tmp_path)) for text in container["args"]]
+    own = {"$(RECEIPT_COUNTER_STORE)": store, "/tmp/monitor": tmp_path / "cache"}
+    arguments = container["args"]
     assert f"--port={container['ports'][0]['containerPort']}" in arguments
-    places = [text.replace("=/tmp/", f"={tmp_path}/") for text in arguments]
-    command = [sys.executable, *program, *container["command"][1:], *places, f"--port={port}"]
+    for there, here in own.items():
+        arguments = [text.replace(there, str(here)) for text in arguments]
+    command = [sys.executable, *program, *container["command"][1:], *arguments, f"--port={port}"]
     server = subprocess.Popen(
         command, env={**os.environ, "HOME": str(tmp_path)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
