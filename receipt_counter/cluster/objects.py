@@ -91,7 +91,7 @@ class Objects:
         there = self.get(kind, name)
         if there is None:
             try:
-                return self._send("create", "POST", kind, name, body=dict(manifest))  # type: ignore[no-any-return]
+                return self._send("create", "POST", kind, name, body=dict(manifest))  # type: ignore[no-any-return]  # JSON
             except ApiError as error:
                 there = self.get(kind, name) if error.code == 409 else None
                 if there is None:

@@ -67,7 +67,8 @@ class RunEntry:
     def status(self, now: float) -> Status:
         """Its status at a time, seconds since 1970."""
         said = self.record.status
-        return "stale" if said == "running" and now - self.seen > STALE_SECONDS else said  # type: ignore[return-value]
+        is_stale = said == "running" and now - self.seen > STALE_SECONDS
+        return "stale" if is_stale else said  # type: ignore[return-value]  # reading keeps known ones alone
 
     def points(self, tag: str) -> PointArray | None:
         """All points of a tag with rising steps; None if it has none."""
