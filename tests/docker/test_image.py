@@ -103,11 +103,12 @@ def test_changed_code_builds_on_cached_dependencies(image: str, engine: docker.D
     changed = log.splitlines()[-1]
     try:
         assert changed == "receipt-counter:0.0.1"
-        steps = dict(re.findall(r"^(#\d+) \[(\S+) +\d+/\d+\]", log, re.MULTILINE))
+        # The base itself is resolved, not built: whether that counts as cached differs from run to run.
+        steps = dict(re.findall(r"^(#\d+) \[(\S+) +\d+/\d+\] (?!FROM )", log, re.MULTILINE))
         cached = set(re.findall(r"^(#\d+) CACHED", log, re.MULTILINE))
         dependencies = {number for number, stage in steps.items() if stage == "cpu-dependencies"}
-        assert len(dependencies) >= 5
-        assert dependencies <= cached
+        assert len(dependencies) >= 5, log
+        assert dependencies <= cached, log
         assert {number for number, stage in steps.items() if stage in ("code", "cpu")} - cached
         layers, before = (engine.images.get(name).attrs["RootFS"]["Layers"] for name in (changed, image))
         assert 1 <= len([layer for layer in layers if layer not in before]) <= 2  # the code; config and scripts
