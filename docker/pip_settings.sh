@@ -1,8 +1,10 @@
 # Sourced by build.sh: what this machine's pip is told (files and PIP_ variables), written for the pip inside a build.
 # Into $scratch: pip.conf and ca.pem, which travel as secrets; into docker/wheels: wheels found in local directories.
 
+settings=$("${PYTHON:-python3}" -m pip config list 2>/dev/null || true)
+
 pip_config() { # pip_config NAME: a setting's value; the environment's before that of files
-    "${PYTHON:-python3}" -m pip config list 2>/dev/null | sed -n "s/^[^ =]*\.$1='\(.*\)'\$/\1/p" | sed 's/\\n/ /g' | head -n 1
+    printf '%s\n' "$settings" | sed -n "s/^[^ =]*\.$1='\(.*\)'\$/\1/p" | sed 's/\\n/ /g' | head -n 1
 }
 
 remote() { # those of the addresses that another machine can reach too
