@@ -63,6 +63,11 @@ def test_every_step_has_what_all_need(mode: str, cluster: Cluster) -> None:
         (Cluster(image="other:1"), {"image": "other:1-gpu"}, {"image": "other:1"}),
         (Cluster(image="other:1", training_image="big:2"), {"image": "big:2"}, {"image": "other:1"}),
         (Cluster(image="other:1", gpus=0), {"image": "other:1"}, {"image": "other:1"}),
+        (
+            Cluster(image="ours/a@sha256:01", training_image="ours/a@sha256:23"),
+            {"image": "ours/a@sha256:23"},
+            {"image": "ours/a@sha256:01"},
+        ),
         (Cluster(cpu="5", step_cpu="500m"), {"resourceCpuLimit": "5"}, {"resourceCpuLimit": "500m"}),
         (Cluster(cpu="5", step_cpu="500m"), {"resourceCpuRequest": "5"}, {"resourceCpuRequest": "500m"}),
         (Cluster(memory="9Gi", step_memory="1Gi"), {"resourceMemoryLimit": "9Gi"}, {"resourceMemoryLimit": "1Gi"}),
