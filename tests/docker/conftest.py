@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import pytest
 from docker.errors import ContainerError, DockerException
+
+from tests.docker.registry import Registry, serve
 
 PROJECT = Path(__file__).resolve().parents[2]
 USER = 54321  # nobody's: no line of /etc/passwd names it
@@ -38,6 +40,14 @@ def engine() -> docker.DockerClient:
     except DockerException as error:
         pytest.skip(f"no container engine answers (.ci/run starts one): {error}")
     return client
+
+
+@pytest.fixture
+def registry(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Registry]:
+    directory = tmp_path / "registry"
+    directory.mkdir()
+    with serve(engine, directory) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -25,19 +24,10 @@ FROM ${{CUDA_IMAGE}} AS gpu
 
 
 @pytest.fixture
-def registry(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Registry]:
-    """Holds both bases."""
-    directory = tmp_path / "registry"
-    directory.mkdir()
-    with serve(engine, directory) as started:
-        started.push(PYTHON, "python")
-        started.push(CUDA, "cuda")
-        yield started
-
-
-@pytest.fixture
 def project(registry: Registry, tmp_path: Path) -> Path:
-    """A project whose Dockerfile begins with them."""
+    """A project whose bases are in a registry of its own."""
+    registry.push(PYTHON, "python")
+    registry.push(CUDA, "cuda")
     root = tmp_path / "project"
     shutil.copytree(PROJECT / "docker", root / "docker", ignore=shutil.ignore_patterns("*.whl", "images.lock"))
     shutil.copy(PROJECT / "Makefile", root)
