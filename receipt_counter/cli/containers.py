@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import receipt_counter
+from receipt_counter import IMAGE, IMAGE_VARIABLE
 from receipt_counter.config.schema import Config
 from receipt_counter.errors import UserError
 from receipt_counter.progress import ENVIRONMENT_VARIABLE
 from receipt_counter.storage.store import Store
 from receipt_counter.storage.versions import code_version
 
-IMAGE_VARIABLE = "RECEIPT_COUNTER_IMAGE"
 _VERSION_INSIDE = "from receipt_counter.storage.versions import code_version; print(code_version())"
 
 
@@ -52,7 +51,7 @@ class Containers:
             scratch: directory in which steps report their progress.
             environment: this process's; what steps need of it is passed on.
         """
-        passed = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", ENVIRONMENT_VARIABLE)
+        passed = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", IMAGE_VARIABLE, ENVIRONMENT_VARIABLE)
         places = [(self.store, False), (self.own(scratch), False), *((path, True) for path in self.read)]
         return {
             "user": f"{self.user}:{self.group}",
@@ -89,7 +88,7 @@ def containers(store: Store, config: Config) -> Containers:
     remote = [place for place in (store.location, config.data.path or "") if "://" in place]
     if remote:
         raise UserError(f"--backend docker: {remote[0]}: only directories are mounted so far; use --backend local")
-    image = _required_image(os.environ.get(IMAGE_VARIABLE, receipt_counter.IMAGE))
+    image = _required_image(os.environ.get(IMAGE_VARIABLE, IMAGE))
     store.root.mkdir(parents=True, exist_ok=True)
     owner = store.root.stat()
     if owner.st_uid == 0:

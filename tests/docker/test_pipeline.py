@@ -58,6 +58,7 @@ def test_run_leaves_a_whole_record_that_belongs_to_the_user(store: Path, slips: 
 def test_every_step_ran_in_the_image(store: Path, image: str) -> None:
     (log,) = (store / "logs").iterdir()
     assert log.read_text().count(f"Found image {image!r}") == 4
+    assert record(store)["lineage"]["image"] == image
 
 
 def test_running_it_again_does_nothing_and_says_so(store: Path, slips: Dataset) -> None:

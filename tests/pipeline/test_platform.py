@@ -45,6 +45,7 @@ def test_every_step_has_what_all_need(mode: str, cluster: Cluster) -> None:
         assert found["podMetadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
         assert found["podMetadata"]["labels"]["sidecar.istio.io/inject"] == "false"
         assert environment(containers[name])["RECEIPT_COUNTER_STORE"] == cluster.store
+        assert environment(containers[name])["RECEIPT_COUNTER_IMAGE"] == containers[name]["image"]
         mounted = [(entry["constant"], entry["mountPath"]) for entry in found.get("pvcMount", [])]
         secrets = [(entry["secretName"], entry["mountPath"]) for entry in found.get("secretAsVolume", [])]
         settled = [entry["configMapName"] for entry in found.get("configMapAsEnv", []) if entry["optional"]]

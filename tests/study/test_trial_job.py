@@ -82,7 +82,9 @@ def test_nodes_are_chosen_by_labels_and_taints() -> None:
     ],
 )
 def test_image_of_training(settings: dict[str, Any], image: str) -> None:
-    assert pod(**settings)["containers"][0]["image"] == image
+    (container,) = pod(**settings)["containers"]
+    assert container["image"] == image
+    assert {"name": "RECEIPT_COUNTER_IMAGE", "value": image} in container["env"]  # runs record it
 
 
 def test_a_queue_and_a_priority_are_named_only_where_they_are_wanted() -> None:
