@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shutil
@@ -88,6 +89,47 @@ def test_digests_are_never_invented(project: Path, answer: str) -> None:
     assert done.returncode == 1
     assert "images.lock is unchanged" in done.stderr
     assert (project / "docker" / "images.lock").read_text() == "of yesterday\n"
+
+
+def test_pip_is_told_in_the_build_what_it_is_told_here(project: Path, tmp_path: Path) -> None:
+    """But for what no other machine reaches: directories, of which the wheels are copied."""
+    wheels, certificate, settings = tmp_path / "wheels", tmp_path / "ca.pem", tmp_path / "mine.conf"
+    wheels.mkdir()
+    (wheels / "torch-1-py3-none-any.whl").touch()
+    certificate.write_text("a certificate")
+    settings.write_text(f"""\
+[download]
+index-url = https://download.example/simple
+[global]
+index-url = https://global.example/simple
+proxy = http://proxy.example:3128
+extra-index-url =
+    https://one.example/simple
+    file:///srv/simple
+    https://two.example/simple
+find-links =
+    {wheels}
+    https://links.example/wheels
+cert = {certificate}
+default-timeout = 7
+[install]
+index-url = https://install.example/simple
+""")
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("PIP_")}
+    environment |= {"PIP_CONFIG_FILE": str(settings), "PIP_DEFAULT_TIMEOUT": "9", "PYTHON": sys.executable}
+    script = f"set -eu; scratch={tmp_path}/made; mkdir $scratch; . docker/pip_settings.sh"
+    subprocess.run(["sh", "-c", script], cwd=project, env=environment, check=True)
+    told = configparser.ConfigParser()
+    told.read(tmp_path / "made" / "pip.conf")
+    assert {name: told["global"][name] for name in ("index-url", "proxy", "extra-index-url", "find-links")} == {
+        "index-url": "https://install.example/simple",
+        "proxy": "http://proxy.example:3128",
+        "extra-index-url": "https://one.example/simple https://two.example/simple",
+        "find-links": "https://links.example/wheels",
+    }
+    assert (told["global"]["default-timeout"], told["global"]["cert"]) == ("9", "/run/secrets/ca.pem")
+    assert (tmp_path / "made" / "ca.pem").read_text() == "a certificate"
+    assert [path.name for path in (project / "docker" / "wheels").glob("*.whl")] == ["torch-1-py3-none-any.whl"]
 
 
 def test_a_stopped_build_leaves_nothing_of_pips_settings(project: Path, tmp_path: Path) -> None:
