@@ -27,6 +27,7 @@ done
 
 new=$LOCK.$$
 trap 'rm -f "$new"' EXIT
+trap 'exit 1' HUP INT TERM
 echo "$lock" >"$new"
 mv "$new" "$LOCK"
 cat "$LOCK"
