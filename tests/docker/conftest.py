@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -40,6 +41,14 @@ def engine() -> docker.DockerClient:
     except DockerException as error:
         pytest.skip(f"no container engine answers (.ci/run starts one): {error}")
     return client
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No other worker removes images meanwhile: kfp's runner fails if one goes while it lists them, one by one."""
+    with (tmp_path_factory.getbasetemp().parent / "engine.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

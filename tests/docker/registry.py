@@ -81,8 +81,8 @@ class Registry:
 
     def forget(self) -> None:
         """Remove every image of this registry from the engine."""
-        for image in self.engine.images.list():
-            for name in (*image.tags, *image.attrs["RepoDigests"]):
+        for image in self.engine.api.images():
+            for name in (*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())):
                 if name.startswith(f"{self.address}/"):
                     with suppress(ImageNotFound):  # a digest goes with the last tag
                         self.engine.images.remove(name)

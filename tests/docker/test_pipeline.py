@@ -20,7 +20,7 @@ from tests.docker.conftest import PROJECT, give
 from tests.pipeline.conftest import IMAGES, TINY, write_dataset
 from tests.pipeline.test_run import ENVIRONMENT, command, finish, record, start_endless, the_run
 
-pytestmark = pytest.mark.timeout(900)  # the first test waits for the build
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("alone")]  # the first test waits for the build
 
 IN_CONTAINERS = "--backend=docker"
 
