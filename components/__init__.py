@@ -9,7 +9,7 @@ from kfp import dsl
 import receipt_counter
 
 # The image the steps run in on a cluster, decided when a pipeline is compiled; the local runner ignores it.
-IMAGE = os.environ.get("RECEIPT_COUNTER_IMAGE", receipt_counter.IMAGE)
+IMAGE = os.environ.get(receipt_counter.IMAGE_VARIABLE, receipt_counter.IMAGE)
 
 
 def component(function: Callable[..., object]) -> Callable[..., Any]:

@@ -3,30 +3,36 @@
 #
 # From the environment, all optional:
 #   DOCKER                    the command (docker)
-#   PYTHON_IMAGE, CUDA_IMAGE  other bases than docker/images.lock or the Dockerfile name
+#   PYTHON_IMAGE, CUDA_IMAGE  other bases than the Dockerfile names; those in docker/images.lock are taken by their digest
 #   TORCH_INDEX               address of an index whose torch is for processors alone (PyTorch has one of CPU wheels)
 #   SOURCE                    address of the source code, for the image's label
 #   BUILD_OPTIONS             more options of `docker build`
 set -eu
 cd "$(dirname "$0")/.."
-target=$1
+target=${1:-}
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' receipt_counter/__init__.py)
 case $target in
     cpu) tag=receipt-counter:$version ;;
     gpu) tag=receipt-counter:$version-gpu ;;
-    *) echo "error: no such image: $target; there are cpu and gpu" >&2 && exit 2 ;;
+    *) echo "error: no such image: '$target'; there are cpu and gpu" >&2 && exit 2 ;;
 esac
 revision=$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)
 
-scratch=$(mktemp -d)
+. docker/bases.sh
+scratch=$(mktemp -d) # pip's settings may hold a password: a build that is stopped leaves them no more than another
 trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
 . docker/pip_settings.sh
 
 set -- --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "SOURCE=${SOURCE:-}"
-for name in PYTHON_IMAGE CUDA_IMAGE; do
-    locked=$(sed -n "s/^$name=//p" docker/images.lock 2>/dev/null || true)
-    image=$(printenv "$name" || echo "$locked")
-    [ -z "$image" ] || set -- "$@" --build-arg "$name=$image"
+for name in $BASES; do
+    image=$(base "$name")
+    pinned=$(locked "$image")
+    if [ -f "$LOCK" ] && [ -z "$pinned" ] && [ -z "$(printenv "$name")" ]; then
+        echo "error: $LOCK does not have the Dockerfile's $image; 'make lock-images' writes it anew" >&2
+        exit 1
+    fi
+    set -- "$@" --build-arg "$name=${pinned:-$image}"
 done
 [ "$target" = gpu ] || [ -n "${TORCH_INDEX:-}" ] || ls docker/wheels/torch-*.whl >/dev/null 2>&1 \
     || echo "note: no TORCH_INDEX and no torch in docker/wheels: the image gets a torch with CUDA, several GB more" >&2

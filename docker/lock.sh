@@ -1,17 +1,33 @@
 #!/bin/sh
-# Write docker/images.lock: the digests that the Dockerfile's base images have now; build.sh takes the bases by them.
-# Where no registry can be asked it says so and changes nothing.
+# Write docker/images.lock: the digests that the bases' tags stand for now; build.sh takes the bases by them. An image of
+# several platforms has one, that of its index. Needs an engine; if a registry tells no digest, nothing is changed.
+#
+# From the environment, all optional:
+#   DOCKER                    the command (docker)
+#   PYTHON_IMAGE, CUDA_IMAGE  other bases than the Dockerfile names, such as a mirror's
 set -eu
-cd "$(dirname "$0")"
-new=$(mktemp)
-trap 'rm -f "$new"' EXIT
-echo "# What the tags in the Dockerfile stood for; made by 'make lock-images'." >"$new"
-sed -n 's/^ARG \([A-Z]*_IMAGE\)=\([^@]*\)$/\1 \2/p' Dockerfile | while read -r name image; do
-    digest=$("${DOCKER:-docker}" buildx imagetools inspect "$image" --format '{{.Manifest.Digest}}' </dev/null) || digest=
-    if ! echo "$digest" | grep -Eqx 'sha256:[0-9a-f]{64}'; then
-        echo "error: no registry told the digest of $image (docker buildx imagetools inspect); images.lock is unchanged" >&2
+cd "$(dirname "$0")/.."
+. docker/bases.sh
+
+# Pulled, not only asked for: every docker can, and what came was checked against the digest. `image inspect` would tell
+# all digests that the image was ever pulled by.
+lock="# What the bases' tags stood for; made by 'make lock-images', followed by docker/build.sh."
+for name in $BASES; do
+    image=$(base "$name")
+    echo "pulling $image" >&2
+    said=$("${DOCKER:-docker}" pull "$image" </dev/null) || said=
+    digest=$(echo "$said" | sed -n 's/^Digest: \(sha256:[0-9a-f]\{64\}\)$/\1/p')
+    if [ -z "$digest" ]; then
+        echo "error: no registry told the digest of $name, $image (docker pull); $LOCK is unchanged" >&2
         exit 1
     fi
-    echo "$name=$image@$digest" | tee -a "$new"
+    lock="$lock
+${image%@*}@$digest"
 done
-cp "$new" images.lock
+
+new=$LOCK.$$
+trap 'rm -f "$new"' EXIT
+trap 'exit 1' HUP INT TERM
+echo "$lock" >"$new"
+mv "$new" "$LOCK"
+cat "$LOCK"

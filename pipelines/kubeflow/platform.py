@@ -19,6 +19,7 @@ import yaml
 from google.protobuf import json_format
 from kfp import kubernetes
 
+from receipt_counter import IMAGE_VARIABLE
 from receipt_counter.cluster.pods import (
     CREDENTIALS,
     CREDENTIALS_MOUNT,
@@ -125,11 +126,12 @@ def _container(cluster: Cluster, trains: bool) -> dict[str, Any]:
     }
     if trains and cluster.gpus:
         resources["accelerator"] = {"resourceType": GPU, "resourceCount": str(cluster.gpus)}
-    environment = {STORE: cluster.store}
+    image = cluster.image_of_training if trains else cluster.image
+    environment = {STORE: cluster.store, IMAGE_VARIABLE: image}
     if not cluster.is_on_volume:
         environment[CREDENTIALS] = CREDENTIALS_MOUNT
     return {
-        "image": cluster.image_of_training if trains else cluster.image,
+        "image": image,
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "resources": resources,
     }

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import receipt_counter
+from receipt_counter import IMAGE, IMAGE_VARIABLE
 from receipt_counter.config.schema import Config
 from receipt_counter.errors import UserError
 from receipt_counter.progress import ENVIRONMENT_VARIABLE
 from receipt_counter.storage.store import Store
 from receipt_counter.storage.versions import code_version
 
-IMAGE_VARIABLE = "RECEIPT_COUNTER_IMAGE"
 _VERSION_INSIDE = "from receipt_counter.storage.versions import code_version; print(code_version())"
 
 
@@ -52,7 +51,7 @@ class Containers:
             scratch: directory in which steps report their progress.
             environment: this process's; what steps need of it is passed on.
         """
-        passed = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", ENVIRONMENT_VARIABLE)
+        passed = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", IMAGE_VARIABLE, ENVIRONMENT_VARIABLE)
         places = [(self.store, False), (self.own(scratch), False), *((path, True) for path in self.read)]
         return {
             "user": f"{self.user}:{self.group}",
@@ -89,8 +88,7 @@ def containers(store: Store, config: Config) -> Containers:
     remote = [place for place in (store.location, config.data.path or "") if "://" in place]
     if remote:
         raise UserError(f"--backend docker: {remote[0]}: only directories are mounted so far; use --backend local")
-    image = os.environ.get(IMAGE_VARIABLE, receipt_counter.IMAGE)
-    _require_image(image)
+    image = _required_image(os.environ.get(IMAGE_VARIABLE, IMAGE))
     store.root.mkdir(parents=True, exist_ok=True)
     owner = store.root.stat()
     if owner.st_uid == 0:
@@ -103,8 +101,12 @@ def containers(store: Store, config: Config) -> Containers:
     return Containers(image, owner.st_uid, owner.st_gid, store.root, read)
 
 
-def _require_image(image: str) -> None:
-    """The engine answers, and its image holds the code that runs here: else its steps would be another version's."""
+def _required_image(image: str) -> str:
+    """The engine answers, and its image holds the code that runs here: else its steps would be another version's.
+
+    Returns:
+        The image's name as kfp's runner finds it.
+    """
     try:
         import docker
         from docker.errors import DockerException, ImageNotFound
@@ -115,18 +117,30 @@ def _require_image(image: str) -> None:
         ) from None
     try:
         engine = docker.from_env()
-        engine.images.get(image)
+        found = engine.images.get(image)
         inside = engine.containers.run(image, ["python", "-c", _VERSION_INSIDE], remove=True, network_disabled=True)
     except ImageNotFound:
         raise UserError(
             f"{image}: this machine has no such image; `make images TARGET=cpu` builds it, "
-            f"{IMAGE_VARIABLE} names another"
+            f"{IMAGE_VARIABLE} names another, `docker pull` fetches one of a registry"
         ) from None
     except DockerException as error:
         raise UserError(f"--backend docker: the container engine cannot be used: {error}", status=1) from None
-    found = inside.decode().strip()
-    if found != code_version():
+    version = inside.decode().strip()
+    if version != code_version():
         raise UserError(
-            f"{image}: this image holds other code ({found}) than this command ({code_version()}); "
+            f"{image}: this image holds other code ({version}) than this command ({code_version()}); "
             "`make images TARGET=cpu` builds it anew"
         )
+    return listed_name(image, [*found.tags, *found.attrs["RepoDigests"]])
+
+
+def listed_name(image: str, names: Sequence[str]) -> str:
+    """The name by which the engine lists an image: kfp's runner pulls what it does not find there, letter by letter.
+
+    Args:
+        image: as the user names it, perhaps by tag and digest at once, or with the name of the engine's own registry.
+        names: all that the engine has for it: tags, and digests without tags.
+    """
+    digest = image.rpartition("@")[2]
+    return next((name for name in names if name == image or name.endswith(f"@{digest}")), image)

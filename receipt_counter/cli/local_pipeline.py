@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import receipt_counter
-from receipt_counter.cli.containers import IMAGE_VARIABLE, Containers
+from receipt_counter import IMAGE_VARIABLE
+from receipt_counter.cli.containers import Containers
 from receipt_counter.errors import UserError
 from receipt_counter.processes import Supervised, supervise
 from receipt_counter.progress import ENVIRONMENT_VARIABLE, Event, EventReader, Sink

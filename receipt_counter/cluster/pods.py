@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from receipt_counter import IMAGE_VARIABLE
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.katib.template import GPU
 
@@ -162,11 +163,12 @@ def training_container(
     """
     program = {"command": list(command), "args": list(arguments)}
     compute = {"cpu": cluster.cpu, "memory": cluster.memory}
+    image = {IMAGE_VARIABLE: cluster.image_of_training}
     return {
         "name": name,
         "image": cluster.image_of_training,
         **{key: words for key, words in program.items() if words},
-        "env": [*store_environment(cluster), *variables(environment or {})],
+        "env": [*store_environment(cluster), *variables({**image, **(environment or {})})],
         # limits as requested: quotas count both, and a trial's speed does not depend on its neighbours
         "resources": {"requests": compute, "limits": {**compute, **({GPU: cluster.gpus} if cluster.gpus else {})}},
         "securityContext": CONTAINER_SECURITY,

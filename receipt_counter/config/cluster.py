@@ -14,6 +14,12 @@ _TAINT = (
     r"[\w./-]+(=[\w.-]*)?:(NoSchedule|PreferNoSchedule|NoExecute)",
     "a taint as kubectl writes them, such as spot=true:NoSchedule",
 )
+_IMAGE = (
+    # [HOST[:PORT]/]NAME, then a tag, a digest or both (the reference grammar of distribution/distribution)
+    r"([a-zA-Z0-9.-]+(:\d+)?/)?[a-z0-9]+(([._/]|__|-+)[a-z0-9]+)*"
+    r"(:(?!latest$)[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
+    "an image with a tag other than latest or with a digest, such as registry.example/team/receipt-counter:1.0",
+)
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,10 @@ class Cluster:
     """Where and on what steps and trials run on Kubernetes; a machine without a cluster reads none of it."""
 
     namespace: str = key("receipt-counter", "Namespace of everything.", pattern=_NAME)
-    image: str = key(IMAGE, "Image of the steps that need no GPU.")
-    training_image: str | None = key(None, "Image of training with GPUs; null: `image`, its tag ending in -gpu.")
+    image: str = key(IMAGE, "Image of the steps that need no GPU.", pattern=_IMAGE)
+    training_image: str | None = key(
+        None, "Image of training with GPUs; null: `image`, its tag ending in -gpu.", pattern=_IMAGE
+    )
     nodes: int = key(1, "Machines that train a run together; above 1 a run is a TrainJob.", minimum=1, maximum=64)
     gpus: int = key(1, "GPUs of each of them.", minimum=0, maximum=64)
     gpu_type: str | None = key(None, "Label nvidia.com/gpu.product of the nodes that train; null: any.")
@@ -42,7 +50,7 @@ class Cluster:
 
     @property
     def image_of_training(self) -> str:
-        """The image that a run is trained in."""
+        """The image that a run is trained in; the config is refused where `image` has a digest, which is no other's."""
         if self.training_image is not None:
             return self.training_image
         return f"{self.image}-gpu" if self.gpus else self.image

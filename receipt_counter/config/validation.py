@@ -287,6 +287,9 @@ def _cluster_conflicts(config: Config) -> list[tuple[str, str]]:
     if not re.fullmatch(r"/[\w./-]*|s3://[\w.-]+(/[\w./-]*)?", cluster.store):
         text = f"{cluster.store!r} is neither an absolute directory nor s3://BUCKET/PREFIX"
         found.append(("cluster.store", text))
+    if cluster.gpus and cluster.training_image is None and "@" in cluster.image:
+        why = f"cluster.image names one image by its digest, and cluster.gpus {cluster.gpus} needs the one with CUDA"
+        found.append(("cluster.training_image", f"{why}; name it by its own digest"))
     if cluster.nodes > 1 and training.zero_stage and not cluster.is_on_volume:
         why = "each machine would keep its part of a checkpoint to itself"
         found.append(

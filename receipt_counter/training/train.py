@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from receipt_counter import IMAGE_VARIABLE
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.config.schema import Config
 from receipt_counter.data.dataset import Dataset
@@ -130,7 +131,7 @@ def _begin(run: Run, config: Config, dataset: Dataset, experiment_name: str, sha
             "code_version": code_version(),
             "data_fingerprint": dataset.fingerprint,
             "data_name": dataset.name,
-            "image": os.environ.get("RECEIPT_COUNTER_IMAGE"),
+            "image": os.environ.get(IMAGE_VARIABLE) or None,
             "study": os.environ.get(STUDY),
             "trial": os.environ.get("RECEIPT_COUNTER_TRIAL"),
             "versions": library_versions(),

@@ -302,6 +302,14 @@ CASES: dict[str, tuple[str, Callable[[ClusterServer], None], dict[str, Any], str
         "unknown: you may not get secrets",
     ),
     "image of no registry": ("images", lambda _: None, {"image": "receipt-counter:1"}, ABSENT, "no registry is named"),
+    "images by their digests": (
+        "images",
+        lambda _: None,
+        {"image": "reg.example:5000/ours@sha256:01", "training_image": "reg.example:5000/ours:1@sha256:23"},
+        OK,
+        "reg.example:5000/ours:1@sha256:23, reg.example:5000/ours@sha256:01; whether nodes can pull them",
+    ),
+    "digest of no registry": ("images", lambda _: None, {"image": "ours@sha256:01"}, ABSENT, "no registry is named"),
     "no pull secret": (
         "images",
         put(f"{HERE}/serviceaccounts/receipt-counter-trial", imagePullSecrets=[{"name": "pull"}]),

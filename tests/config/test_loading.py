@@ -16,6 +16,7 @@ from receipt_counter.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "config" / "multimodal_config.yaml"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -151,6 +152,14 @@ REFUSED = {
         "training: {optimizer: {name: muon}, zero_stage: 1}",
         ["training.optimizer.name", "needs training.zero_stage 0"],
     ),
+    "image without a tag": ("cluster: {image: registry:5000/ours}", ["cluster.image: 'registry:5000/ours' is not an"]),
+    "image whose tag moves": ("cluster: {image: ours:latest}", ["with a tag other than latest or with a digest"]),
+    "no image": ("cluster: {training_image: 'Our Image:1'}", ["cluster.training_image: 'Our Image:1' is not an image"]),
+    "half a digest": ("cluster: {image: 'ours@sha256:0123'}", ["'ours@sha256:0123' is not an image"]),
+    "image of training by the digest of another": (
+        f"cluster: {{gpus: 2, image: 'registry.example/ours:1@{DIGEST}'}}",
+        ["cluster.training_image: cluster.image names one image by its digest", "name it by its own digest"],
+    ),
     "image size": ("data: {image_size: 100}", ["100 is no multiple of 32 (two patches); nearest: 96 or 128"]),
 }
 
@@ -161,6 +170,26 @@ def test_refused(tmp_path: Path, text: str, expected: list[str]) -> None:
         resolve(write(tmp_path, text), "laptop")
     for part in expected:
         assert part in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "ours:1",
+        f"ours@{DIGEST}",
+        f"team/ours:1.0-a_b@{DIGEST}",
+        f"registry/receipt-counter@{DIGEST}",
+        f"localhost:5000/ours@{DIGEST}",
+        f"registry.example/a/b__c/d--e.f:latest@{DIGEST}",
+        "127.0.0.1:5000/ours:latest-1",
+    ],
+)
+def test_names_of_images(image: str, tmp_path: Path) -> None:
+    config = resolve(None, "laptop", [f"cluster.image={image}"]).config
+    assert config.cluster.image == config.cluster.image_of_training == image
+    assert from_yaml(write(tmp_path, to_yaml(config))) == config
+    training = [f"cluster.image={image}", f"cluster.training_image={image}", "cluster.gpus=1"]
+    assert resolve(None, "full", training).config.cluster.image_of_training == image
 
 
 def test_all_problems_are_reported_together(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import pytest
 from docker.errors import ContainerError, DockerException
+
+from tests.docker.registry import Registry, serve
 
 PROJECT = Path(__file__).resolve().parents[2]
 USER = 54321  # nobody's: no line of /etc/passwd names it
@@ -38,6 +41,22 @@ def engine() -> docker.DockerClient:
     except DockerException as error:
         pytest.skip(f"no container engine answers (.ci/run starts one): {error}")
     return client
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No other worker removes images meanwhile: kfp's runner fails if one goes while it lists them, one by one."""
+    with (tmp_path_factory.getbasetemp().parent / "engine.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def registry(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Registry]:
+    directory = tmp_path / "registry"
+    directory.mkdir()
+    with serve(engine, directory) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

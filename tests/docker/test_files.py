@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,37 +55,102 @@ def test_requirements_are_those_of_the_project_and_its_extras() -> None:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """What `make lock-images` works on, with a digest of yesterday."""
-    for name in ("Dockerfile", "lock.sh"):
-        shutil.copy(PROJECT / "docker" / name, tmp_path)
-    (tmp_path / "images.lock").write_text("of yesterday\n")
+def project(tmp_path: Path) -> Path:
+    """What the scripts of docker/ need, with a digest of yesterday."""
+    shutil.copytree(PROJECT / "docker", tmp_path / "docker", ignore=shutil.ignore_patterns("*.whl"))
+    (tmp_path / "docker" / "images.lock").write_text("of yesterday\n")
+    (tmp_path / "receipt_counter").mkdir()
+    shutil.copy(PROJECT / "receipt_counter" / "__init__.py", tmp_path / "receipt_counter")
     return tmp_path
 
 
-def lock(directory: Path, answer: str) -> subprocess.CompletedProcess[str]:
-    """Run the script where a command of ours stands for the engine's: `answer` is a line of shell."""
-    engine = directory / "engine"
+def with_engine(project: Path, answer: str) -> dict[str, str]:
+    """The environment in which a line of shell is the engine's command."""
+    engine = project / "engine"
     engine.write_text(f"#!/bin/sh\n{answer}\n")
     engine.chmod(0o755)
-    environment = {**os.environ, "DOCKER": str(engine)}
-    return subprocess.run([directory / "lock.sh"], env=environment, capture_output=True, text=True, check=False)
+    return {**os.environ, "DOCKER": str(engine)}
 
 
 @pytest.mark.parametrize(
     "answer",
-    ["echo no such command >&2; exit 1", "echo", "echo latest", f"case $* in *nvidia*) exit 1;; esac; echo {DIGEST}"],
-    ids=["no registry", "empty answer", "no digest", "only one of the two"],
+    ["echo no such command >&2; exit 127", "echo pulled", "echo Digest: latest", f"echo Digest: {DIGEST}; exit 1"],
+    ids=["no engine", "no digest told", "no digest", "failed after all"],
 )
-def test_digests_are_never_invented(directory: Path, answer: str) -> None:
-    done = lock(directory, answer)
+def test_digests_are_never_invented(project: Path, answer: str) -> None:
+    """What no registry of test_bases.py does, but an engine or another one's command under its name may."""
+    done = subprocess.run(
+        [project / "docker" / "lock.sh"],
+        env=with_engine(project, answer),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert "images.lock is unchanged" in done.stderr
-    assert (directory / "images.lock").read_text() == "of yesterday\n"
+    assert (project / "docker" / "images.lock").read_text() == "of yesterday\n"
 
 
-def test_digests_are_written_beside_their_tags(directory: Path) -> None:
-    assert lock(directory, f"echo {DIGEST}").returncode == 0
-    locked = [line for line in (directory / "images.lock").read_text().splitlines() if not line.startswith("#")]
-    bases = re.findall(r"^ARG ([A-Z]+_IMAGE=\S+)$", DOCKERFILE, re.MULTILINE)
-    assert locked == [f"{base}@{DIGEST}" for base in bases]
+def test_pip_is_told_in_the_build_what_it_is_told_here(project: Path, tmp_path: Path) -> None:
+    """But for what no other machine reaches: directories, of which the wheels are copied."""
+    wheels, certificate, settings = tmp_path / "wheels", tmp_path / "ca.pem", tmp_path / "mine.conf"
+    wheels.mkdir()
+    (wheels / "torch-1-py3-none-any.whl").touch()
+    certificate.write_text("a certificate")
+    settings.write_text(f"""\
+[download]
+index-url = https://download.example/simple
+[global]
+index-url = https://global.example/simple
+proxy = http://proxy.example:3128
+extra-index-url =
+    https://one.example/simple
+    file:///srv/simple
+    https://two.example/simple
+find-links =
+    {wheels}
+    https://links.example/wheels
+cert = {certificate}
+default-timeout = 7
+[install]
+index-url = https://install.example/simple
+""")
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("PIP_")}
+    environment |= {"PIP_CONFIG_FILE": str(settings), "PIP_DEFAULT_TIMEOUT": "9", "PYTHON": sys.executable}
+    script = f"set -eu; scratch={tmp_path}/made; mkdir $scratch; . docker/pip_settings.sh"
+    subprocess.run(["sh", "-c", script], cwd=project, env=environment, check=True)
+    told = configparser.ConfigParser()
+    told.read(tmp_path / "made" / "pip.conf")
+    assert {name: told["global"][name] for name in ("index-url", "proxy", "extra-index-url", "find-links")} == {
+        "index-url": "https://install.example/simple",
+        "proxy": "http://proxy.example:3128",
+        "extra-index-url": "https://one.example/simple https://two.example/simple",
+        "find-links": "https://links.example/wheels",
+    }
+    assert (told["global"]["default-timeout"], told["global"]["cert"]) == ("9", "/run/secrets/ca.pem")
+    assert (tmp_path / "made" / "ca.pem").read_text() == "a certificate"
+    assert [path.name for path in (project / "docker" / "wheels").glob("*.whl")] == ["torch-1-py3-none-any.whl"]
+
+
+def test_a_stopped_build_leaves_nothing_of_pips_settings(project: Path, tmp_path: Path) -> None:
+    """They may hold an index's password."""
+    (project / "docker" / "images.lock").unlink()
+    scratch, started = tmp_path / "scratch", tmp_path / "started"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        [project / "docker" / "build.sh", "cpu"],
+        env={
+            **with_engine(project, f"touch {started}; exec sleep 60"),
+            "TMPDIR": str(scratch),
+            "PIP_FIND_LINKS": "",
+            "PIP_INDEX_URL": "https://user:password@index.example/simple",
+        },
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while process.poll() is None and not started.exists():
+        time.sleep(0.02)
+    assert "password" in "".join(path.read_text() for path in scratch.rglob("pip.conf"))
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(timeout=30) != 0
+    assert list(scratch.iterdir()) == []

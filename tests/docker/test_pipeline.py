@@ -20,7 +20,7 @@ from tests.docker.conftest import PROJECT, give
 from tests.pipeline.conftest import IMAGES, TINY, write_dataset
 from tests.pipeline.test_run import ENVIRONMENT, command, finish, record, start_endless, the_run
 
-pytestmark = pytest.mark.timeout(900)  # the first test waits for the build
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("alone")]  # the first test waits for the build
 
 IN_CONTAINERS = "--backend=docker"
 
@@ -58,6 +58,7 @@ def test_run_leaves_a_whole_record_that_belongs_to_the_user(store: Path, slips: 
 def test_every_step_ran_in_the_image(store: Path, image: str) -> None:
     (log,) = (store / "logs").iterdir()
     assert log.read_text().count(f"Found image {image!r}") == 4
+    assert record(store)["lineage"]["image"] == image
 
 
 def test_running_it_again_does_nothing_and_says_so(store: Path, slips: Dataset) -> None:

@@ -209,10 +209,15 @@ def test_config_maps_and_environment(tmp_path: Path) -> None:
     }
     document = experiment(
         "echo loss=$(cat /etc/study/value.txt); cat $WHERE/other.txt; echo; echo $RECEIPT_COUNTER_STORE;"
-        ": ${lr};  echo $RECEIPT_COUNTER_STUDY $RECEIPT_COUNTER_TRIAL $OMP_NUM_THREADS; which python3",
+        ": ${lr};  echo $RECEIPT_COUNTER_STUDY $RECEIPT_COUNTER_TRIAL $OMP_NUM_THREADS; which python3;"
+        "echo image=$RECEIPT_COUNTER_IMAGE",
         trials=1,
         container={
-            "env": [{"name": "WHERE", "value": "/etc/study"}, {"name": "OMP_NUM_THREADS", "value": "3"}],
+            "env": [
+                {"name": "WHERE", "value": "/etc/study"},
+                {"name": "OMP_NUM_THREADS", "value": "3"},
+                {"name": "RECEIPT_COUNTER_IMAGE", "value": "of-a-cluster:1"},
+            ],
             "volumeMounts": [{"name": "v", "mountPath": "/etc/study"}],
         },
         pod={"volumes": [{"name": "v", "configMap": {"name": "files"}}]},
@@ -220,7 +225,7 @@ def test_config_maps_and_environment(tmp_path: Path) -> None:
     result = run(tmp_path, document, config_map)
     study = result.directory.name
     where = str(Path(sys.executable).parent / "python3")
-    expected = ["loss=0.25", "x", str(tmp_path / "store"), f"{study} small-0000 3", where]
+    expected = ["loss=0.25", "x", str(tmp_path / "store"), f"{study} small-0000 3", where, "image="]
     assert log(result).splitlines() == expected
     assert result.trials[0].objective == 0.25
 

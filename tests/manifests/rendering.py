@@ -18,6 +18,7 @@ from receipt_counter.katib.template import render_trial
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests"
+OBJECT_STORE = "overlays/object-store"
 TARGETS = ("base", "overlays/single-node", "overlays/gpu", "overlays/kubeflow-profile")
 STUDIES = ("hyperparameter", "ablation")
 
@@ -27,9 +28,9 @@ needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kube
 
 
 @functools.cache
-def rendered(target: str) -> tuple[Manifest, ...]:
+def rendered(target: str, manifests: Path = MANIFESTS) -> tuple[Manifest, ...]:
     """The objects of base or of an overlay."""
-    command = ["kubectl", "kustomize", str(MANIFESTS / target)]
+    command = ["kubectl", "kustomize", str(manifests / target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr.lower(), done.stderr

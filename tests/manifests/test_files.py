@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,18 @@ import components
 import receipt_counter
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.study.manifests import main, manifest_text
-from tests.manifests.rendering import MANIFESTS, ROOT, STUDIES, Manifest, study
+from tests.manifests.policy import RULES, containers
+from tests.manifests.rendering import (
+    MANIFESTS,
+    OBJECT_STORE,
+    ROOT,
+    STUDIES,
+    TARGETS,
+    Manifest,
+    needs_kubectl,
+    rendered,
+    study,
+)
 
 FILES = sorted(MANIFESTS.rglob("*.yaml"))
 TOPICS = ("Prerequisites:", "Apply:", "Check:", "Clean:")
@@ -85,6 +97,20 @@ def base(name: str, kind: str) -> Any:
 def test_one_name_for_the_image_everywhere() -> None:
     (image,) = base("kustomization.yaml", "Kustomization")["images"]
     assert f"{image['name']}:{image['newTag']}" == receipt_counter.IMAGE == Cluster().image == components.IMAGE
+
+
+@needs_kubectl
+def test_an_image_named_in_base_is_that_of_every_overlay(tmp_path: Path) -> None:
+    """In a registry and by its digest, as base's header says."""
+    copy = shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    registry, digest = "registry.example:5000/team/receipt-counter", "sha256:" + "0123456789abcdef" * 4
+    kustomization = base("kustomization.yaml", "Kustomization")
+    kustomization["images"] = [{"name": "receipt-counter", "newName": registry, "digest": digest}]
+    (copy / "base" / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    for target in (*TARGETS, OBJECT_STORE):
+        names = {container["image"] for _, _, container in containers(rendered(target, copy))}
+        assert {name for name in names if "receipt-counter" in name} == {f"{registry}@{digest}"}, target
+        assert list(RULES["image_is_pinned"](rendered(target, copy))) == []
 
 
 def test_one_place_for_the_store_everywhere() -> None:

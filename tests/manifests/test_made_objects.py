@@ -11,11 +11,10 @@ from receipt_counter.cluster.tensorboard import manifests
 from receipt_counter.cluster.train_job import training_runtime
 from receipt_counter.config.cluster import Cluster
 from tests.manifests.policy import RULES, Manifest
-from tests.manifests.rendering import deployment, name_of, needs_kubectl, rendered
+from tests.manifests.rendering import OBJECT_STORE, deployment, name_of, needs_kubectl, rendered
 from tests.manifests.test_access import GATEWAY, MINIO, STRANGER, WORLD, Pod, passes
 from tests.manifests.test_schemas import CUSTOM, VERSIONS, custom_problems, problem
 
-OBJECT_STORE = "overlays/object-store"
 STORES = ("/experiments", "s3://bucket/runs")
 # No right to make budgets is given away for what any drain may take: a Deployment without one always goes.
 WITHOUT_BUDGET = "disruption_budgets_match"

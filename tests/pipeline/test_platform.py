@@ -45,6 +45,7 @@ def test_every_step_has_what_all_need(mode: str, cluster: Cluster) -> None:
         assert found["podMetadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
         assert found["podMetadata"]["labels"]["sidecar.istio.io/inject"] == "false"
         assert environment(containers[name])["RECEIPT_COUNTER_STORE"] == cluster.store
+        assert environment(containers[name])["RECEIPT_COUNTER_IMAGE"] == containers[name]["image"]
         mounted = [(entry["constant"], entry["mountPath"]) for entry in found.get("pvcMount", [])]
         secrets = [(entry["secretName"], entry["mountPath"]) for entry in found.get("secretAsVolume", [])]
         settled = [entry["configMapName"] for entry in found.get("configMapAsEnv", []) if entry["optional"]]
@@ -63,6 +64,11 @@ def test_every_step_has_what_all_need(mode: str, cluster: Cluster) -> None:
         (Cluster(image="other:1"), {"image": "other:1-gpu"}, {"image": "other:1"}),
         (Cluster(image="other:1", training_image="big:2"), {"image": "big:2"}, {"image": "other:1"}),
         (Cluster(image="other:1", gpus=0), {"image": "other:1"}, {"image": "other:1"}),
+        (
+            Cluster(image="ours/a@sha256:01", training_image="ours/a@sha256:23"),
+            {"image": "ours/a@sha256:23"},
+            {"image": "ours/a@sha256:01"},
+        ),
         (Cluster(cpu="5", step_cpu="500m"), {"resourceCpuLimit": "5"}, {"resourceCpuLimit": "500m"}),
         (Cluster(cpu="5", step_cpu="500m"), {"resourceCpuRequest": "5"}, {"resourceCpuRequest": "500m"}),
         (Cluster(memory="9Gi", step_memory="1Gi"), {"resourceMemoryLimit": "9Gi"}, {"resourceMemoryLimit": "1Gi"}),

@@ -77,10 +77,14 @@ def test_nodes_are_chosen_by_labels_and_taints() -> None:
         ({"gpus": 1, "image": "a:1"}, "a:1-gpu"),
         ({"gpus": 1, "image": "a:1", "training_image": "b:2"}, "b:2"),
         ({"gpus": 0, "image": "a:1", "training_image": "b:2"}, "b:2"),
+        ({"gpus": 0, "image": "a/b@sha256:0123"}, "a/b@sha256:0123"),
+        ({"gpus": 1, "image": "a/b@sha256:0123", "training_image": "a/b@sha256:4567"}, "a/b@sha256:4567"),
     ],
 )
 def test_image_of_training(settings: dict[str, Any], image: str) -> None:
-    assert pod(**settings)["containers"][0]["image"] == image
+    (container,) = pod(**settings)["containers"]
+    assert container["image"] == image
+    assert {"name": "RECEIPT_COUNTER_IMAGE", "value": image} in container["env"]  # runs record it
 
 
 def test_a_queue_and_a_priority_are_named_only_where_they_are_wanted() -> None:

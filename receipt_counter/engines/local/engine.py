@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+from receipt_counter import IMAGE_VARIABLE
 from receipt_counter.engines.base import SweepResult, result_of, spec_of
 from receipt_counter.engines.journal import Journal
 from receipt_counter.engines.local.devices import cores, gpus
@@ -109,5 +111,13 @@ class LocalEngine:
 
 
 def _environment(store: Path, study: str) -> dict[str, str]:
-    """What every trial is told; its progress is for its own log, not for who watches this process."""
-    return {"RECEIPT_COUNTER_STORE": str(store.resolve()), "RECEIPT_COUNTER_STUDY": study, ENVIRONMENT_VARIABLE: ""}
+    """What every trial is told; its progress is for its own log, not for who watches this process.
+
+    The image is that of this process, if any, whatever image the trial would have on a cluster.
+    """
+    return {
+        "RECEIPT_COUNTER_STORE": str(store.resolve()),
+        "RECEIPT_COUNTER_STUDY": study,
+        IMAGE_VARIABLE: os.environ.get(IMAGE_VARIABLE, ""),
+        ENVIRONMENT_VARIABLE: "",
+    }
