@@ -13,6 +13,7 @@ from receipt_counter.monitor.evaluations import estimate, higher_is_better, read
 from receipt_counter.monitor.event_files import PointArray
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.queries import NotThereError, judged_splits, summaries, values_of
+from receipt_counter.monitor.reading import mapping
 from receipt_counter.monitor.run_entry import RunEntry
 from receipt_counter.monitor.thinning import thin
 
@@ -64,8 +65,8 @@ def _metrics(
         found: dict[str, Any] = dict(run.metrics)
         if split is not None:
             try:
-                found = dict(read_evaluation(monitor, run, split, "metrics.json").get("metrics") or {})
-            except (NotThereError, ValueError):
+                found = dict(mapping(read_evaluation(monitor, run, split, "metrics.json").get("metrics")))
+            except NotThereError:
                 split = None
         splits[run.id] = split or ("val" if found else None)
         for name, value in found.items():

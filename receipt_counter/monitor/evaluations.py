@@ -20,6 +20,7 @@ from receipt_counter.monitor.reading import (
     UnreadableError,
     clean,
     mapping,
+    mappings,
     number,
     open_inside,
     read_inside,
@@ -126,8 +127,8 @@ def _split_summary(content: Mapping[str, Any]) -> schemas.SplitSummary:
         images=None if images is None else int(images),
         questions=None if questions is None else int(questions),
         metrics=estimates(content.get("metrics")),
-        answer_accuracy_by_type=dict(mapping(content.get("answer_accuracy_by_type"))),
-        per_class=dict(mapping(content.get("per_class"))),
+        answer_accuracy_by_type=mappings(content.get("answer_accuracy_by_type")),
+        per_class=mappings(content.get("per_class")),
         calibration=calibration if isinstance(calibration, list) else [],
         gates=gates,
         verdict=verdict,
@@ -157,7 +158,7 @@ def slices(monitor: Monitor, run: RunEntry, split: str | None) -> schemas.Slices
     """
     chosen = chosen_split(run, split)
     content = read_evaluation(monitor, run, chosen, "metrics.json")
-    found = {str(key): dict(mapping(values)) for key, values in mapping(content.get("slices")).items()}
+    found = {name: mappings(values) for name, values in mappings(content.get("slices")).items()}
     return schemas.Slices(split=chosen, overall=estimates(content.get("metrics")), slices=found)
 
 

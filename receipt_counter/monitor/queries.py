@@ -24,6 +24,7 @@ from receipt_counter.monitor.thinning import thin
 _BY_STATUS = ("failed", "diverged", "unreadable", "stale", "interrupted", "running", "finished")
 SORTS = ("status", "name", "started", "updated", "device_seconds", "objective", "progress", "seed", "study")
 _SPLITS = ("test", "analysis", "val", "train")  # the one that matters most comes first
+_LAST_MOMENT = 8.64e12  # seconds since 1970 that browsers can show
 _LOG_BYTES = 256 << 10
 _LOG_FILE_LIMIT = 1 << 40
 _NO_COMPONENT = ("", ".", "..")
@@ -235,7 +236,7 @@ def _series(points: PointArray, limit: int, start: float | None, end: float | No
     drawn = thin(inside, limit)
     return schemas.Series.model_construct(
         step=drawn["step"].tolist(),
-        time=np.nan_to_num(drawn["time"], posinf=0, neginf=0).tolist(),
+        time=np.where(np.abs(drawn["time"]) < _LAST_MOMENT, drawn["time"], 0.0).tolist(),
         value=values_of(drawn),
         total=len(inside),
     )

@@ -9,18 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from receipt_counter.config.loading import to_plain
 from receipt_counter.config.schema import Config, leaves
 from receipt_counter.errors import UserError
 from receipt_counter.monitor.reading import UnreadableError, clean, mapping, read_inside, read_json_inside
-from receipt_counter.monitor.run_record import YAML_LOADER, config_signature
+from receipt_counter.monitor.run_record import config_signature, refuse_aliases
 from receipt_counter.storage.files import write_atomic
 from receipt_counter.storage.store import Store
 
 _ANALYSIS_LIMIT = 64 << 20
-_MOST_ALIASES = 16
 _PAIRS_OF = 3  # metrics; as in the report
 
 
@@ -76,13 +73,7 @@ def _check_experiment(root: Path, study: Path) -> None:
     Raises:
         UnreadableError: it is one of these.
     """
-    content = read_inside(root, study / "experiment.yaml")
-    try:
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, YAML_LOADER))
-    except yaml.YAMLError:
-        return  # whoever reads it says what is wrong, and where
-    if aliases > _MOST_ALIASES:
-        raise UnreadableError(f"experiment.yaml: has {aliases} YAML aliases; it is not read")
+    refuse_aliases("experiment.yaml", read_inside(root, study / "experiment.yaml"))
 
 
 def _own_plan(document: Any, axes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
