@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from receipt_counter.data.example import SPLITS
 from receipt_counter.evaluation.gates import LOWER_IS_BETTER, VERDICTS, overall_verdict
-from receipt_counter.evaluation.mistakes import thumbnail_path, worst_mistakes
+from receipt_counter.evaluation.mistakes import is_mistake, thumbnail_path, worst_mistakes
 from receipt_counter.monitor import schemas
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.queries import NotThereError, judged_splits
@@ -30,7 +30,7 @@ from receipt_counter.monitor.run_entry import RunEntry
 from receipt_counter.monitor.run_record import Stamp, stamp
 from receipt_counter.study.settings import MINIMISED
 
-_PREDICTIONS_LIMIT = 512 << 20
+_LINES_LIMIT = 128 << 20
 _PICTURE_LIMIT = 64 << 20
 _PICTURES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 _LOWER_WORDS = ("loss", "perplexity", "error", "seconds", "gigabytes", "off_by_one", "_ece")
@@ -190,15 +190,14 @@ def mistakes(
 def _worst(root: Path, file: Path, changed: Stamp | None) -> list[dict[str, Any]]:
     """All mistakes, the worst first; lines that are no predictions are left out."""
     try:
-        descriptor = open_inside(root, file, _PREDICTIONS_LIMIT)
+        descriptor = open_inside(root, file, _LINES_LIMIT)
     except FileNotFoundError:
         raise NotThereError(f"{file.name}: is not there") from None
     except UnreadableError as error:
         raise NotThereError(str(error)) from None
     with os.fdopen(descriptor, "rb") as lines:
-        predictions = list(_predictions(lines))
-    wrong = worst_mistakes(predictions, limit=len(predictions))
-    return [dict(line) for line in wrong]
+        wrong = [line for line in _predictions(lines) if is_mistake(line)]  # what is right is not kept in memory
+    return [dict(line) for line in worst_mistakes(wrong, limit=len(wrong))]
 
 
 def _predictions(lines: Iterator[bytes] | Any) -> Iterator[dict[str, Any]]:
@@ -326,7 +325,7 @@ def _images(directory: Path, file: Path, changed: Stamp | None) -> dict[str, str
     """{example's id: its image's file} of a split."""
     found = {}
     try:
-        for line in read_inside(directory, file, _PREDICTIONS_LIMIT).splitlines():
+        for line in read_inside(directory, file, _LINES_LIMIT).splitlines():
             content = json.loads(line)
             found[str(content["id"])] = str(content["image"])
     except (FileNotFoundError, UnreadableError, ValueError, KeyError, TypeError, RecursionError):

@@ -54,7 +54,7 @@ class Monitor:
         self._version = int(time.time() * 1000)
         self._changes: deque[schemas.Change] = deque(maxlen=_REMEMBERED_CHANGES)
         self._listeners: set[Callable[[], object]] = set()
-        self.scans, self.scan_seconds, self.last_scan = 0, 0.0, 0.0
+        self.scans, self.scan_seconds, self.last_scan = 0, 0.0, time.monotonic()
 
     def __enter__(self) -> Self:
         self._thread.start()

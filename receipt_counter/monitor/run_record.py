@@ -193,5 +193,7 @@ def flat(tree: Any) -> dict[str, Any]:
 
 def _leaf(value: Any) -> Any:
     """A value of a config; of what no config holds, only that it is there."""
-    nested = isinstance(value, list) and (len(value) > 100 or any(isinstance(item, (list, dict, tuple)) for item in value))
+    nested = isinstance(value, list) and (
+        len(value) > 100 or any(isinstance(item, (list, dict, tuple)) for item in value)
+    )
     return "…" if nested else clean(value)

@@ -119,7 +119,7 @@ class RunWatcher:
         runs = self._root / "runs"
         try:
             with os.scandir(runs) as entries:
-                found = [(e.name, e.stat(follow_symlinks=False).st_mtime_ns) for e in entries if _may_be_run(e)]
+                found = [(e.name, mtime) for e in entries if (mtime := _modified(e)) is not None]
         except FileNotFoundError:
             return
         if not self._listed:
@@ -277,5 +277,9 @@ class RunWatcher:
             self._catalogue.forget(KIND, name, self._known.pop(name)[0])
 
 
-def _may_be_run(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and (entry.is_symlink() or entry.is_dir(follow_symlinks=False))
+def _modified(entry: os.DirEntry[str]) -> int | None:
+    """When a directory that may be a run was modified, ns; None if it is none, or is gone meanwhile."""
+    if entry.name.startswith(".") or not (entry.is_symlink() or entry.is_dir(follow_symlinks=False)):
+        return None
+    found = stamp(Path(entry.path))
+    return None if found is None else found[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from fastapi.testclient import TestClient
 
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.data.dataset import Dataset
-from receipt_counter.monitor import schemas, study_schemas
+from receipt_counter.monitor import run_watcher, schemas, study_schemas
+from receipt_counter.monitor.catalogue import open_catalogue
 from receipt_counter.monitor.monitor import Monitor
+from receipt_counter.monitor.source import LocalSource
+from receipt_counter.monitor.telemetry import Durations, exposition
 from tests.monitor.support import scalar, until, watching, write_events, write_record
 from tests.report.fabricate import CONFIG, fabricate_run, record
 from tests.support import small_config, write_squares
@@ -233,3 +237,38 @@ def test_json_never_holds_what_json_does_not_have(tmp_path: Path) -> None:
     with watching(root, tmp_path / "cache") as (_, client):
         text = client.get("/api/experiments/one/metrics").text
         assert json.loads(text, parse_constant=pytest.fail)["tags"]["loss"]["value"] == [1.0, None]
+
+
+def test_a_run_that_goes_at_the_instant_of_a_look_takes_no_others_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "experiments"
+    for name in ("one", "two"):
+        write_record(root / "runs" / name)
+    real, met = run_watcher.stamp, run_watcher.RunWatcher._meet
+
+    def vanishing(path: Path) -> Any:
+        if path.name == "two":
+            shutil.rmtree(path, ignore_errors=True)
+        return real(path)
+
+    with watching(root, tmp_path / "cache") as (monitor, _):
+        seen = []
+        monkeypatch.setattr(run_watcher.RunWatcher, "_meet", lambda *given: (seen.append(given[1]), met(*given))[1])
+        monkeypatch.setattr(run_watcher, "stamp", vanishing)
+        until(lambda: set(monitor.runs) == {"one"})
+        assert "one" not in seen, "no run was forgotten and met again"
+
+
+def test_a_report_of_runs_that_go_meanwhile(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with watching(folder, tmp_path) as (monitor, client):
+        whole, gone = monitor.runs, iter([monitor.runs])
+        monkeypatch.setattr(Monitor, "runs", property(lambda self: next(gone, {})))
+        assert set(client.get("/api/report").json()["experiments"]) == set(whole)
+
+
+def test_before_the_first_look_nothing_lags(tmp_path: Path) -> None:
+    with open_catalogue(tmp_path / "cache") as catalogue:
+        text = exposition(Monitor(LocalSource(str(tmp_path)), catalogue), Durations())
+    (lag,) = (line for line in text.splitlines() if line.startswith("receipt_counter_monitor_scan_lag_seconds"))
+    assert float(lag.split()[1]) < 60

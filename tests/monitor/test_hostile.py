@@ -31,8 +31,7 @@ NESTED = "a: &a {x: 1, y: 2}\n" + "".join(
 )
 
 MERGED = "a: &a {k: 1}\n" + "".join(
-    f"{new}: &{new} {{<<: [{','.join(9 * ['*' + old])}]}}\n"
-    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{new}: &{new} {{<<: [{','.join(9 * ['*' + old])}]}}\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 Make = Callable[[Path, Path], Any]  # (directory of the run, a folder outside) -> None
