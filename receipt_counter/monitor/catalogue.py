@@ -15,7 +15,7 @@ from typing import Any
 from receipt_counter.errors import UserError
 from receipt_counter.storage.files import InUseError, exclusive, writing
 
-FORMAT = 1  # of the cache; another one is thrown away
+FORMAT = 2  # of the cache; another one is thrown away
 _SLOTS = 16  # monitors of one folder at the same time, each with a cache of its own
 
 

@@ -226,13 +226,7 @@ def _fits(tag: str, wanted: str) -> bool:
 
 
 def _series(points: PointArray, limit: int, start: float | None, end: float | None, x: str) -> schemas.Series:
-    across = points[x]
-    kept = np.ones(len(points), dtype=bool)
-    if start is not None:
-        kept &= across >= start
-    if end is not None:
-        kept &= across <= end
-    inside = points if kept.all() else points[kept]
+    inside = within(points, start, end, x)
     drawn = thin(inside, limit)
     return schemas.Series.model_construct(
         step=drawn["step"].tolist(),
@@ -240,6 +234,23 @@ def _series(points: PointArray, limit: int, start: float | None, end: float | No
         value=values_of(drawn),
         total=len(inside),
     )
+
+
+def within(points: PointArray, start: float | None, end: float | None, x: str = "step") -> PointArray:
+    """The points of a range.
+
+    Args:
+        points: of a tag.
+        start: the first step or second wanted; None: from the beginning.
+        end: the last one; None: to the end.
+        x: which of "step" and "time" these are.
+    """
+    kept = np.ones(len(points), dtype=bool)
+    if start is not None:
+        kept &= points[x] >= start
+    if end is not None:
+        kept &= points[x] <= end
+    return points if kept.all() else points[kept]
 
 
 def values_of(points: PointArray) -> list[float | None]:

@@ -253,6 +253,7 @@ class Comparison(Answer):
     best: dict[str, str] = Field(description="{figure: the best run}; of runs measured on the same split.")
     higher_is_better: dict[str, bool]
     config_diff: list[ConfigDifference]
+    tags: list[str] = Field(description="What the event files of these runs hold.")
     curves: dict[str, dict[str, Curve]] = Field(description="{tag: {run: curve}}.")
     groups: dict[str, dict[str, Band]] = Field(description="{tag: {group: band}}; empty for `group=none`.")
     missing: list[str] = Field(description="Ids asked for that there are no runs of.")

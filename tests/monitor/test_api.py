@@ -162,6 +162,18 @@ def test_runs_side_by_side(client: TestClient) -> None:
     assert compared["metrics"]["classification_accuracy"]["good"]["low"] < 1
 
 
+def test_a_range_of_runs_side_by_side_is_thinned_from_all_points(client: TestClient) -> None:
+    address = "/api/compare?ids=good,live&tags=train_total_loss&points=20"
+    whole = client.get(address).json()["curves"]["train_total_loss"]
+    assert set(whole) == {"good", "live"}
+    part = client.get(f"{address}&from=100&to=200").json()
+    assert part["curves"]["train_total_loss"].keys() == {"good"}, "the other one has no points there"
+    assert part["curves"]["train_total_loss"]["good"]["step"] == list(range(100, 201, 10))
+    (band,) = part["groups"]["train_total_loss"].values()
+    assert band["step"] == list(range(100, 201, 10))
+    assert "learning_rate_head" in part["tags"], "of all of them, whatever is drawn"
+
+
 def test_the_gallery_shows_the_datasets_pictures_and_no_others(
     watched: tuple[Monitor, TestClient], folder: Path
 ) -> None:

@@ -44,7 +44,8 @@ function marks(time) {
   return stages.map(({ stage, step }, i) => {
     const room = ((stages[i + 1]?.step ?? Infinity) - step) / known.step.at(-1);
     const place = known.step.findIndex((other) => other >= step);
-    return place < 0 ? null : { x: time ? local(known.time[place]) : step, text: room < NONE ? "" : room < LITTLE ? `${stage}` : `stage ${stage}` };
+    const isBefore = time && place === 0 && view().from !== null; // times are known of the zoomed range alone
+    return place < 0 || isBefore ? null : { x: time ? local(known.time[place]) : step, text: room < NONE ? "" : room < LITTLE ? `${stage}` : `stage ${stage}` };
   }).filter(Boolean);
 }
 
@@ -60,8 +61,7 @@ function draw() {
     }));
     chart.draw(traces, curveLayout({ ...part, log: now.log && part.log, range, marks: stageMarks, date: now.time }), { rows: curveRows(series), summary: summary(series) });
   });
-  byId("charts").classList.toggle("empty", parts.length === 0);
-  if (!parts.length) byId("charts").textContent = "Nothing has been logged yet.";
+  byId("no-curves").hidden = parts.length > 0;
   const asked = JSON.stringify([parts, now.from, now.to, now.time]);
   if (asked !== drawnControls) {
     drawnControls = asked;
