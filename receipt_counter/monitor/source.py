@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from receipt_counter.errors import UserError
+from receipt_counter.monitor.datasets import Datasets
 from receipt_counter.storage.mirror import follow
 from receipt_counter.storage.objects import Bucket
 from receipt_counter.storage.sync import Mirror, Wanted
@@ -28,6 +29,13 @@ class Source(Protocol):
 
         Raises:
             OSError, UserError: it cannot be reached; the monitor shows that and goes on with what it has.
+        """
+
+    def want_dataset(self, fingerprint: str) -> str | None:
+        """Have a dataset brought into the folder whose pictures are looked at and are not there; for any thread.
+
+        Returns:
+            What becomes of it, for people: `datasets.FETCHING`, or why it does not come; None: nobody can bring it.
         """
 
 
@@ -52,6 +60,9 @@ class LocalSource:
     def refresh(self) -> None:
         """Nothing to do: the folder itself is read."""
 
+    def want_dataset(self, fingerprint: str) -> str | None:
+        """None: what is not in the folder is nowhere."""
+
 
 class StoreSource:
     """A store of objects, of which what the pages show is mirrored into a folder.
@@ -70,10 +81,11 @@ class StoreSource:
         folder.mkdir(parents=True, exist_ok=True)
         self.root = folder.resolve()
         self._mirror = Mirror(self.root, Bucket(location))
+        self._datasets = Datasets(self._mirror)
         self._pause, self._next = pause, 0.0
 
     def refresh(self) -> None:
-        """Fetch what is new of runs and studies; weights, checkpoints and pictures stay in the store.
+        """Fetch what is new of runs and studies; weights and checkpoints stay in the store, datasets until wanted.
 
         Raises:
             UserError: the store does not answer, or the disk is full.
@@ -85,6 +97,10 @@ class StoreSource:
                 follow(self._mirror, self.root / parent, wanted)
         finally:
             self._next = time.monotonic() + self._pause
+
+    def want_dataset(self, fingerprint: str) -> str | None:
+        """See `Datasets.want`."""
+        return self._datasets.want(fingerprint)
 
 
 def _is_of_a_runs_page(name: str) -> bool:

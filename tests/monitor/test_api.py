@@ -186,6 +186,12 @@ def test_the_gallery_shows_the_datasets_pictures_and_no_others(
     own = client.get("/api/experiments/good/images/test/test-000003")
     assert (own.status_code, own.headers["content-type"]) == (200, "image/jpeg")
     assert client.get("/api/experiments/good/images/test/test-000099").status_code == 404
+    for kept in (folder / "runs" / "good" / "evaluation" / "test" / "mistakes").iterdir():
+        kept.unlink()
+    whole = client.get("/api/experiments/good/mistakes?kind=all&limit=200").json()
+    assert {one["image"] for one in whole["mistakes"]} == {None}, "the dataset does not have these either"
+    assert "Some pictures are not here" in whole["note"]
+    assert whole["fetching"] is False
     assert client.get("/api/experiments/live/images/test/test-000003").status_code == 404
 
 
