@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from receipt_counter.errors import UserError
 from receipt_counter.monitor.datasets import Datasets
+from receipt_counter.storage.connection import connection
 from receipt_counter.storage.mirror import follow
 from receipt_counter.storage.objects import Bucket
 from receipt_counter.storage.sync import Mirror, Wanted
+
+_PATIENCE = 5.0  # seconds with a store that does not answer
 
 
 class Source(Protocol):
@@ -73,14 +78,17 @@ class StoreSource:
         pause: seconds between looks at the store.
 
     Raises:
-        UserError: it is no URL, or no credentials are known.
+        UserError: it is no URL, or the environment names no sensible server.
     """
 
     def __init__(self, location: str, folder: Path, pause: float = 1.0) -> None:
         self.name = location
         folder.mkdir(parents=True, exist_ok=True)
         self.root = folder.resolve()
-        self._mirror = Mirror(self.root, Bucket(location))
+        server = connection()
+        # what fails is tried again at the next look anyway, and pages are to say soon that it fails
+        patience = replace(server.patience, seconds=min(server.patience.seconds, _PATIENCE))
+        self._mirror = Mirror(self.root, Bucket(location, replace(server, patience=patience, read_seconds=_PATIENCE)))
         self._datasets = Datasets(self._mirror)
         self._pause, self._next = pause, 0.0
 
@@ -94,9 +102,16 @@ class StoreSource:
             return
         try:
             for parent, wanted in _SHOWN.items():
-                follow(self._mirror, self.root / parent, wanted)
+                there = follow(self._mirror, self.root / parent, wanted)
+                self._remove_the_gone(self.root / parent, {name.split("/")[1] for name in there})
         finally:
             self._next = time.monotonic() + self._pause
+
+    def _remove_the_gone(self, parent: Path, there: set[str]) -> None:
+        """Runs and studies that were removed from the store."""
+        for directory in parent.iterdir() if parent.exists() else ():
+            if directory.name not in there:
+                shutil.rmtree(directory)
 
     def want_dataset(self, fingerprint: str) -> str | None:
         """See `Datasets.want`."""

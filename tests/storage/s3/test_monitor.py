@@ -144,6 +144,33 @@ def test_pictures_appear_in_the_gallery_by_themselves(url: str, tmp_path: Path) 
         assert tab.problems == []
 
 
+@pytest.mark.usefixtures("environment")
+def test_a_run_that_is_removed_from_the_store_is_gone(url: str, tmp_path: Path) -> None:
+    mirror = open_mirror(url)
+    for name in ("one", "two"):
+        write_record(mirror.root / "runs" / name)
+    push(mirror.root / "runs")
+    source = StoreSource(url, tmp_path / "mirror", pause=0.0)
+    source.refresh()
+    assert {path.name for path in (source.root / "runs").iterdir()} == {"one", "two"}
+    mirror.bucket.delete(["runs/two/run.json"])
+    source.refresh()
+    assert [path.name for path in (source.root / "runs").iterdir()] == ["one"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_store_that_does_not_answer_is_told_soon(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: Proxy
+) -> None:
+    monkeypatch.delenv("RECEIPT_COUNTER_STORE_PATIENCE")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    proxy.is_down = True
+    began = time.monotonic()
+    with pytest.raises(UserError, match="cannot be reached"):
+        StoreSource(url, tmp_path / "mirror").refresh()
+    assert time.monotonic() - began < 15
+
+
 def test_no_credentials_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MINIO_ACCESS_KEY", "RECEIPT_COUNTER_CREDENTIALS"):
         monkeypatch.delenv(name, raising=False)
