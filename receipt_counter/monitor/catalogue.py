@@ -80,8 +80,8 @@ class Catalogue:
             if tables and version != FORMAT:
                 raise sqlite3.DatabaseError("another format")
             database.execute(
-                "CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, kind TEXT, name TEXT, content TEXT,"
-                " UNIQUE (kind, name))"
+                "CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT,"
+                " name TEXT, content TEXT, UNIQUE (kind, name))"  # a number is never given again: files bear it
             )
             database.execute(f"PRAGMA user_version={FORMAT}")
         except sqlite3.DatabaseError:

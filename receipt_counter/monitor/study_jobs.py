@@ -136,15 +136,22 @@ def analyse_study(root: Path, study: Path, output: Path) -> str:
         The state: "final" where analysis.json has the last word, "live" where the trials so far were analysed, or
         "unavailable".
     """
-    analysis, problem, figures = _final_analysis(root, study), None, {}
-    state = "live" if analysis is None else "final"
+    analysis, problem = _final_analysis(root, study), None
+    state, figures = "final", dict[str, Any]()
     try:
-        analysis = analysis or _live_analysis(root, study)
-        figures = {name: drawn.to_plotly_json() for name, drawn in _figures(analysis, root / "runs") if drawn.data}
+        if analysis is None:
+            state = "live"
+            analysis = _live_analysis(root, study)
+        for name, drawn in _figures(analysis, root / "runs"):
+            if drawn.data:
+                figures[name] = drawn.to_plotly_json()
     except Exception as error:  # of files that anybody may have written, whatever it is
         explained = isinstance(error, (UserError, UnreadableError))
-        problem = str(error) if explained else f"it cannot be analysed: {type(error).__name__}: {error}"
-        state = "unavailable" if analysis is None else state
+        what = str(error) if explained else f"{type(error).__name__}: {error}"
+        if analysis is not None:
+            problem = f"Not all figures can be drawn: {what}. `receipt-counter compare` analyses the study anew."
+        else:
+            state, problem = "unavailable", what if explained else f"it cannot be analysed: {what}"
     write_atomic(output, _json({"state": state, "problem": problem, "analysis": analysis, "figures": figures}))
     return state
 

@@ -235,12 +235,15 @@ def test_two_monitors_of_a_folder_do_not_disturb_each_other(folder: Path, tmp_pa
         assert {n: r.index.points for n, r in first.runs.items()} == {n: r.index.points for n, r in second.runs.items()}
 
 
-def test_a_folder_that_vanishes_is_said_and_waited_for(tmp_path: Path) -> None:
+def test_a_folder_that_vanishes_is_said_once_and_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = tmp_path / "experiments"
     write_record(root / "runs" / "one")
     with watching(root, tmp_path / "cache") as (monitor, client):
         root.rename(tmp_path / "away")
         until(lambda: monitor.problem)
+        looks = monitor.scans
+        until(lambda: monitor.scans > looks + 2)
+        assert [entry.message for entry in caplog.records if "No such file" in entry.message] == [monitor.problem]
         assert client.get("/healthz").status_code == 503
         assert [one["id"] for one in client.get("/api/experiments").json()["experiments"]] == ["one"]
         (tmp_path / "away").rename(root)
@@ -290,3 +293,11 @@ def test_before_the_first_look_nothing_lags(tmp_path: Path) -> None:
         text = exposition(Monitor(LocalSource(str(tmp_path)), catalogue), Durations())
     (lag,) = (line for line in text.splitlines() if line.startswith("receipt_counter_monitor_scan_lag_seconds"))
     assert float(lag.split()[1]) < 60
+
+
+def test_a_number_in_the_cache_is_never_given_again(tmp_path: Path) -> None:
+    """A worker may still be writing what bears it."""
+    with open_catalogue(tmp_path) as catalogue:
+        first = catalogue.save("run", "one", None)
+        catalogue.forget("run", "one", first)
+        assert catalogue.save("run", "two", None) > first

@@ -25,7 +25,7 @@ from receipt_counter.study.documents import study_files, study_settings
 from receipt_counter.study.runs import with_seed
 from receipt_counter.study.settings import StudySettings
 from receipt_counter.study.variants import BASELINE, Variant
-from tests.monitor import endless
+from tests.monitor import bad_jobs
 from tests.monitor.support import until, watching, write_record
 from tests.report.fabricate import CONFIG, fabricate_run
 
@@ -166,7 +166,7 @@ def test_an_analysis_that_does_not_end_is_stopped_and_holds_up_no_other(
     with watching(root, tmp_path / "cache") as (monitor, client):
         until(lambda: all(study.plan for study in monitor.studies.values()) and len(monitor.studies) == 3, 60)
         monkeypatch.setattr(study_watcher, "JOB_SECONDS", 4.0)
-        monkeypatch.setattr(study_jobs, "analyse_study", endless.analyse_study)
+        monkeypatch.setattr(study_jobs, "analyse_study", bad_jobs.analyse_study)
 
         def ask(name: str) -> dict[str, Any]:
             found: dict[str, Any] = client.get(f"/api/studies/{name}").json()
