@@ -48,7 +48,8 @@ Tags = Annotated[str, Query(max_length=20_000, description="Tags, separated by c
 
 
 def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
+    """Names separated by commas; a comma in one of them is written %2C."""
+    return [name.replace("%2C", ",") for name in text.split(",") if name]
 
 
 def _answer(content: BaseModel) -> Response:
@@ -154,7 +155,12 @@ def log(
 @router.get("/api/compare", response_model=schemas.Comparison, tags=["experiments"])
 def comparison(
     monitor: WithMonitor,
-    ids: Annotated[str, Query(max_length=60_000, description=f"Run ids, separated by commas; {MOST_COMPARED} count.")],
+    ids: Annotated[
+        str,
+        Query(
+            max_length=60_000, description=f"Run ids, separated by commas (one in an id is %2C); {MOST_COMPARED} count."
+        ),
+    ],
     tags: Tags = "",
     points: Points = 500,
     start: Annotated[float | None, Query(alias="from", description="First step.")] = None,

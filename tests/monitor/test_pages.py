@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import httpx
@@ -338,6 +339,74 @@ def test_two_changes_in_a_row_are_both_shown_at_once(site, tab):
     tab.run(f"{CHOOSE}('#theme', 'dark')")
     tab.run(f"{CHOOSE}('#theme', 'light')")
     tab.until("window.asked === 2", 2.5)
+
+
+ANSWER = """(() => {{ const ask = window.fetch; window.fetch = async (...given) => {{
+  const [address, answer] = [String(given[0]), await ask(...given)];
+  window.addresses = [...(window.addresses ?? []), address];
+  {} return answer; }}; }})()"""
+
+
+def answering(tab, script):
+    """What the monitor answers to the page, changed on its way by a script that knows `address` and `answer`."""
+    tab.call("Page.addScriptToEvaluateOnNewDocument", source=ANSWER.format(script))
+
+
+def test_reading_is_shown_until_it_has_ended(site, tab, pages_folder):
+    """However few runs change last."""
+    answering(
+        tab,
+        """if (address === "api/experiments" && !window.told) { window.told = true;
+             return Response.json({ ...await answer.json(), scanning: { done: 1, total: 9 } }); }""",
+    )
+    tab.open(site.url)
+    overview = "document.querySelector('#overview').textContent"
+    assert "1 / 9read" in tab.run(overview)
+    tab.until("document.querySelector('#connection').dataset.state === 'live'")
+    record = pages_folder / "runs" / site.failed / "run.json"
+    record.write_text(record.read_text() + "\n")
+    tab.until(f"!{overview}.includes('read')")
+
+
+def test_a_variant_of_two_studies_is_two_groups(site, tab):
+    answering(
+        tab,
+        """if (address.startsWith("api/compare")) { const found = await answer.json();
+             const named = (place) => ({ variant: "same", study: `study-${place % 2}` });
+             found.experiments.forEach((run, place) => Object.assign(run, named(place)));
+             return Response.json(found); }""",
+    )
+    tab.open(pages(site)["compare"])
+    looks = "[...document.querySelectorAll('#chosen .swatch')].map((one) => one.style.borderTopColor)"
+    colours = tab.run(looks)
+    assert (len(colours), len(set(colours))) == (4, 2)
+
+
+def test_of_two_splits_chosen_in_a_row_the_later_one_is_shown(site, tab):
+    answering(tab, "if (address.includes('split=val')) await new Promise((done) => setTimeout(done, 700));")
+    tab.open(f"{site.url}run?id={site.finished}")
+    tab.until("document.querySelectorAll('.mistake').length > 3")
+    first = "document.querySelector('.mistake .where').textContent"
+    before = tab.run(first)
+    for split in ("val", "analysis"):
+        tab.run(f"document.querySelector('#splits [data-key={split}]').click()")
+    asked = "window.addresses.filter((address) => address.includes('/slices')).length"
+    tab.until(f"{asked} === 3")
+    time.sleep(1)
+    assert tab.run("location.search.includes('split=analysis')")
+    assert tab.run(first) == before
+    assert tab.run("window.addresses.filter((address) => address.includes('mistakes?split=val')).length") == 0
+
+
+def test_the_latest_figures_are_the_latest_in_a_zoom_too(site, tab):
+    def step():
+        tab.until("document.querySelectorAll('#tiles .tile').length > 2")
+        return tab.run("document.querySelector('#tiles').textContent.match(/step (\\d+)/)[1]")
+
+    tab.open(f"{site.url}run?id={site.finished}")
+    last = step()
+    tab.open(f"{site.url}run?id={site.finished}&from=10&to=100")
+    assert (step(), int(last) > 100) == (last, True)
 
 
 def test_an_unknown_run_is_said(site, tab):

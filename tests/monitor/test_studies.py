@@ -261,3 +261,12 @@ def test_an_analysis_is_final_whatever_the_clock_says_of_its_file(tmp_path: Path
     assert study_jobs._final_analysis(study.root, study.directory) == analysis
     study.add_row("b,succeeded,2,baseline,0.9,1,,,60.0,")
     assert study_jobs._final_analysis(study.root, study.directory) is None
+
+
+def test_an_analysis_that_cannot_be_drawn_is_shown_without_its_figures(tmp_path: Path) -> None:
+    study = Study(tmp_path / "experiments")
+    write_json(study.directory / "analysis.json", {"kind": "ablation", "findings": ["One."], "priority_metrics": []})
+    assert study_jobs.analyse_study(study.root, study.directory, tmp_path / "results.json") == "final"
+    found = study_jobs.read_results(tmp_path / "results.json")
+    assert found["problem"].startswith("Not all figures can be drawn: IndexError")
+    assert found["analysis"]["findings"] == ["One."]

@@ -187,7 +187,8 @@ async function compare() {
     return;
   }
   const { tags, from, to } = view();
-  const answer = await get("api/compare", { ids: ids.join(","), tags: [...(tags ?? USUAL)].join(","), points: POINTS, from, to, group: grouped() ? "variant" : "none" });
+  const list = (names) => [...names].map((name) => name.replaceAll(",", "%2C")).join(",");
+  const answer = await get("api/compare", { ids: list(ids), tags: list(tags ?? USUAL), points: POINTS, from, to, group: grouped() ? "variant" : "none" });
   if (turn !== turns) return;
   found = answer;
   found.experiments.sort(byGroup(found.experiments));
