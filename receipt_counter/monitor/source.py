@@ -15,7 +15,10 @@ from receipt_counter.storage.mirror import follow
 from receipt_counter.storage.objects import Bucket
 from receipt_counter.storage.sync import Mirror, Wanted
 
-_PATIENCE = 5.0  # seconds with a store that does not answer
+_PATIENCE = (
+    2.0  # seconds that a failing request is tried again; connection and request both do, so it takes a few times this
+)
+_SILENCE = 10.0  # seconds that a store may take between two pieces of an answer
 
 
 class Source(Protocol):
@@ -88,7 +91,7 @@ class StoreSource:
         server = connection()
         # what fails is tried again at the next look anyway, and pages are to say soon that it fails
         patience = replace(server.patience, seconds=min(server.patience.seconds, _PATIENCE))
-        self._mirror = Mirror(self.root, Bucket(location, replace(server, patience=patience, read_seconds=_PATIENCE)))
+        self._mirror = Mirror(self.root, Bucket(location, replace(server, patience=patience, read_seconds=_SILENCE)))
         self._datasets = Datasets(self._mirror)
         self._pause, self._next = pause, 0.0
 
