@@ -15,9 +15,7 @@ from receipt_counter.storage.mirror import follow
 from receipt_counter.storage.objects import Bucket
 from receipt_counter.storage.sync import Mirror, Wanted
 
-_PATIENCE = (
-    2.0  # seconds that a failing request is tried again; connection and request both do, so it takes a few times this
-)
+_PATIENCE = 2.0  # seconds that a connection and, around it, a request are tried again
 _SILENCE = 10.0  # seconds that a store may take between two pieces of an answer
 
 

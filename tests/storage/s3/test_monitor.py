@@ -69,7 +69,7 @@ def test_what_is_sent_is_seen(url: str, tmp_path: Path, monkeypatch: pytest.Monk
         push(run)
         proxy.is_down = False
         until(lambda: points(client) == [4.0, 3.0, 2.0])
-        assert monitor.problem is None
+        until(lambda: monitor.problem is None)  # its points are shown before the look ends
 
 
 def judged(run: Path, fingerprint: str, count: int) -> None:
