@@ -31,11 +31,16 @@ def worst_mistakes(predictions: Sequence[Prediction], limit: int = SHOWN) -> lis
         limit: how many at most.
     """
     miscounted = [line for line in predictions if line["predicted"] != line["label"]]
-    misspoken = [line for line in predictions if line["predicted"] == line["label"] and _wrong_answers(line) > 0]
+    misspoken = [line for line in predictions if line["predicted"] == line["label"] and is_mistake(line)]
     miscounted.sort(key=lambda line: (-max(line["probabilities"]), -_wrong_answers(line), line["id"]))
     misspoken.sort(key=lambda line: (-_wrong_answers(line), line["id"]))
     counts_shown = limit - min(len(misspoken), limit // 3)
     return (miscounted[:counts_shown] + misspoken)[:limit]
+
+
+def is_mistake(line: Prediction) -> bool:
+    """Whether the count or an answer is wrong."""
+    return line["predicted"] != line["label"] or _wrong_answers(line) > 0
 
 
 def _wrong_answers(line: Prediction) -> float:

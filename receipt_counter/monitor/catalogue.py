@@ -15,7 +15,7 @@ from typing import Any
 from receipt_counter.errors import UserError
 from receipt_counter.storage.files import InUseError, exclusive, writing
 
-FORMAT = 1  # of the cache; another one is thrown away
+FORMAT = 2  # of the cache; another one is thrown away
 _SLOTS = 16  # monitors of one folder at the same time, each with a cache of its own
 
 
@@ -80,8 +80,8 @@ class Catalogue:
             if tables and version != FORMAT:
                 raise sqlite3.DatabaseError("another format")
             database.execute(
-                "CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, kind TEXT, name TEXT, content TEXT,"
-                " UNIQUE (kind, name))"
+                "CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT,"
+                " name TEXT, content TEXT, UNIQUE (kind, name))"  # a number is never given again: files bear it
             )
             database.execute(f"PRAGMA user_version={FORMAT}")
         except sqlite3.DatabaseError:

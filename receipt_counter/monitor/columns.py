@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from receipt_counter.monitor.event_files import POINT, PointArray
+from receipt_counter.storage.files import write_atomic, writing
 
 
 class ColumnsLostError(Exception):
@@ -53,7 +53,12 @@ class Columns:
 
         Raises:
             ColumnsLostError: there are fewer than `count`.
+            UserError: the disk is full, or the place cannot be written to.
         """
+        with writing(self.directory):
+            self._append(number, count, points)
+
+    def _append(self, number: int, count: int, points: PointArray) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         with open(self._file(number), "ab") as file:
             if file.tell() < count * POINT.itemsize:
@@ -66,13 +71,14 @@ class Columns:
 
         Returns:
             The points that are left.
+
+        Raises:
+            ColumnsLostError, UserError: as for `append`.
         """
         points = self.read(number, count)
         kept = points[points["step"] < step]
         if len(kept) < count:
-            temporary = self._file(number).with_suffix(".tmp")
-            kept.tofile(temporary)
-            os.replace(temporary, self._file(number))
+            write_atomic(self._file(number), kept.tobytes())
         return kept
 
 

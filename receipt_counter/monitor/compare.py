@@ -12,7 +12,8 @@ from receipt_counter.monitor import schemas
 from receipt_counter.monitor.evaluations import estimate, higher_is_better, read_evaluation
 from receipt_counter.monitor.event_files import PointArray
 from receipt_counter.monitor.monitor import Monitor
-from receipt_counter.monitor.queries import NotThereError, judged_splits, summaries, values_of
+from receipt_counter.monitor.queries import NotThereError, judged_splits, summaries, values_of, within
+from receipt_counter.monitor.reading import mapping
 from receipt_counter.monitor.run_entry import RunEntry
 from receipt_counter.monitor.thinning import thin
 
@@ -20,7 +21,14 @@ DEFAULT_TAGS = ("train_total_loss", "val_total_loss", "classification_accuracy",
 
 
 def compare(
-    monitor: Monitor, ids: Sequence[str], tags: Sequence[str], points: int, group: Literal["variant", "none"]
+    monitor: Monitor,
+    ids: Sequence[str],
+    tags: Sequence[str],
+    *,
+    points: int,
+    start: float | None,
+    end: float | None,
+    group: Literal["variant", "none"],
 ) -> schemas.Comparison:
     """Compare runs.
 
@@ -29,13 +37,15 @@ def compare(
         ids: of the runs, in the order they are shown.
         tags: of the curves; none: `DEFAULT_TAGS`.
         points: of each curve at most.
+        start: the first step wanted of each; None: from the beginning.
+        end: the last one.
         group: whether runs that differ only in the seed are also summed up.
     """
     known = monitor.runs
     runs = [known[name] for name in dict.fromkeys(ids) if name in known]
     lines = summaries(monitor, runs)
     splits, metrics = _metrics(monitor, runs)
-    wholes = {tag: _curves(runs, tag) for tag in tags or DEFAULT_TAGS}
+    wholes = {tag: _curves(runs, tag, start, end) for tag in tags or DEFAULT_TAGS}
     return schemas.Comparison.model_construct(
         experiments=lines,
         split=splits,
@@ -43,6 +53,7 @@ def compare(
         best=_best(metrics, splits),
         higher_is_better={name: higher_is_better(name) for name in metrics},
         config_diff=config_diff(runs),
+        tags=sorted({tag for run in runs for tag in run.index.tags}),
         curves={
             tag: {name: _curve(thin(whole, points)) for name, whole in curves.items()}
             for tag, curves in wholes.items()
@@ -64,8 +75,8 @@ def _metrics(
         found: dict[str, Any] = dict(run.metrics)
         if split is not None:
             try:
-                found = dict(read_evaluation(monitor, run, split, "metrics.json").get("metrics") or {})
-            except (NotThereError, ValueError):
+                found = dict(mapping(read_evaluation(monitor, run, split, "metrics.json").get("metrics")))
+            except NotThereError:
                 split = None
         splits[run.id] = split or ("val" if found else None)
         for name, value in found.items():
@@ -101,9 +112,11 @@ def config_diff(runs: Sequence[RunEntry]) -> list[schemas.ConfigDifference]:
     return found
 
 
-def _curves(runs: Sequence[RunEntry], tag: str) -> dict[str, PointArray]:
-    found = {run.id: run.points(tag) for run in runs}
-    return {name: points for name, points in found.items() if points is not None and len(points)}
+def _curves(runs: Sequence[RunEntry], tag: str, start: float | None, end: float | None) -> dict[str, PointArray]:
+    """{run: its points of a range}, of those that have some."""
+    wholes = {run.id: run.points(tag) for run in runs}
+    found = {name: within(points, start, end) for name, points in wholes.items() if points is not None}
+    return {name: points for name, points in found.items() if len(points)}
 
 
 def _curve(points: PointArray) -> schemas.Curve:

@@ -12,14 +12,16 @@ from typing import Any, Literal
 
 from receipt_counter.data.example import SPLITS
 from receipt_counter.evaluation.gates import LOWER_IS_BETTER, VERDICTS, overall_verdict
-from receipt_counter.evaluation.mistakes import thumbnail_path, worst_mistakes
+from receipt_counter.evaluation.mistakes import is_mistake, thumbnail_path, worst_mistakes
 from receipt_counter.monitor import schemas
+from receipt_counter.monitor.datasets import FETCHING, PARENT
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.queries import NotThereError, judged_splits
 from receipt_counter.monitor.reading import (
     UnreadableError,
     clean,
     mapping,
+    mappings,
     number,
     open_inside,
     read_inside,
@@ -29,7 +31,7 @@ from receipt_counter.monitor.run_entry import RunEntry
 from receipt_counter.monitor.run_record import Stamp, stamp
 from receipt_counter.study.settings import MINIMISED
 
-_PREDICTIONS_LIMIT = 512 << 20
+_LINES_LIMIT = 128 << 20
 _PICTURE_LIMIT = 64 << 20
 _PICTURES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 _LOWER_WORDS = ("loss", "perplexity", "error", "seconds", "gigabytes", "off_by_one", "_ece")
@@ -126,8 +128,8 @@ def _split_summary(content: Mapping[str, Any]) -> schemas.SplitSummary:
         images=None if images is None else int(images),
         questions=None if questions is None else int(questions),
         metrics=estimates(content.get("metrics")),
-        answer_accuracy_by_type=dict(mapping(content.get("answer_accuracy_by_type"))),
-        per_class=dict(mapping(content.get("per_class"))),
+        answer_accuracy_by_type=mappings(content.get("answer_accuracy_by_type")),
+        per_class=mappings(content.get("per_class")),
         calibration=calibration if isinstance(calibration, list) else [],
         gates=gates,
         verdict=verdict,
@@ -157,7 +159,7 @@ def slices(monitor: Monitor, run: RunEntry, split: str | None) -> schemas.Slices
     """
     chosen = chosen_split(run, split)
     content = read_evaluation(monitor, run, chosen, "metrics.json")
-    found = {str(key): dict(mapping(values)) for key, values in mapping(content.get("slices")).items()}
+    found = {name: mappings(values) for name, values in mappings(content.get("slices")).items()}
     return schemas.Slices(split=chosen, overall=estimates(content.get("metrics")), slices=found)
 
 
@@ -181,23 +183,23 @@ def mistakes(
     file = run.directory / "evaluation" / chosen / "predictions.jsonl"
     found = [line for line in _worst(monitor.root, file, stamp(file)) if _is_of(line, kind)]
     labels = _labels(monitor, run, chosen)
-    page = [_mistake(run, chosen, line, labels) for line in found[offset : offset + limit]]
-    return schemas.Mistakes(split=chosen, total=len(found), offset=offset, mistakes=page)
+    page = [_mistake(monitor, run, chosen, line, labels) for line in found[offset : offset + limit]]
+    note, fetching = (None, False) if all(one.image for one in page) else _lacking(monitor, run)
+    return schemas.Mistakes(split=chosen, total=len(found), offset=offset, mistakes=page, fetching=fetching, note=note)
 
 
 @functools.lru_cache(maxsize=8)
 def _worst(root: Path, file: Path, changed: Stamp | None) -> list[dict[str, Any]]:
     """All mistakes, the worst first; lines that are no predictions are left out."""
     try:
-        descriptor = open_inside(root, file, _PREDICTIONS_LIMIT)
+        descriptor = open_inside(root, file, _LINES_LIMIT)
     except FileNotFoundError:
         raise NotThereError(f"{file.name}: is not there") from None
     except UnreadableError as error:
         raise NotThereError(str(error)) from None
     with os.fdopen(descriptor, "rb") as lines:
-        predictions = list(_predictions(lines))
-    wrong = worst_mistakes(predictions, limit=len(predictions))
-    return [dict(line) for line in wrong]
+        wrong = [line for line in _predictions(lines) if is_mistake(line)]  # what is right is not kept in memory
+    return [dict(line) for line in worst_mistakes(wrong, limit=len(wrong))]
 
 
 def _predictions(lines: Iterator[bytes] | Any) -> Iterator[dict[str, Any]]:
@@ -244,12 +246,16 @@ def _labels(monitor: Monitor, run: RunEntry, split: str) -> list[str]:
         return []
 
 
-def _mistake(run: RunEntry, split: str, line: Mapping[str, Any], labels: Sequence[str]) -> schemas.Mistake:
+def _mistake(
+    monitor: Monitor, run: RunEntry, split: str, line: Mapping[str, Any], labels: Sequence[str]
+) -> schemas.Mistake:
+    files = (file for _, file in _places(monitor, run, split, line["id"], small=True))
+    is_here = any(os.path.isfile(file) for file in files)  # whatever the name: false for what cannot be one
     address = "/".join(urllib.parse.quote(part, safe="") for part in (run.id, "images", split, line["id"]))
     return schemas.Mistake(
         id=line["id"],
-        image=f"api/experiments/{address}",
-        thumbnail=f"api/experiments/{address}?size=thumbnail",
+        image=f"api/experiments/{address}" if is_here else None,
+        thumbnail=f"api/experiments/{address}?size=thumbnail" if is_here else None,
         truth=str(line["count"]),
         predicted=labels[line["predicted"]] if 0 <= line["predicted"] < len(labels) else str(line["predicted"]),
         confidence=max(line["probabilities"], default=None),
@@ -274,11 +280,7 @@ def picture(monitor: Monitor, run: RunEntry, split: str, identity: str, *, small
     """
     if split not in SPLITS:
         raise NotThereError("no such split")
-    thumbnail = (monitor.root, thumbnail_path(run.directory / "evaluation" / split, identity))
-    places = [thumbnail] if small else []
-    places += [(data, file) for data, file in _pictures(monitor, run, split, identity)]
-    places += [] if small else [thumbnail]
-    for root, file in places:
+    for root, file in _places(monitor, run, split, identity, small=small):
         try:
             content = read_inside(root, file, _PICTURE_LIMIT)
         except (FileNotFoundError, UnreadableError):
@@ -287,6 +289,27 @@ def picture(monitor: Monitor, run: RunEntry, split: str, identity: str, *, small
         if kind is not None:
             return content, kind
     raise NotThereError("no such picture: the dataset of this run does not name it, or is gone")
+
+
+def _places(monitor: Monitor, run: RunEntry, split: str, identity: str, *, small: bool) -> Iterator[tuple[Path, Path]]:
+    """(folder, file in it) of where an example's picture may lie: in a dataset, and small beside the predictions."""
+    thumbnail = (monitor.root, thumbnail_path(run.directory / "evaluation" / split, identity))
+    if small:
+        yield thumbnail
+    yield from _pictures(monitor, run, split, identity)
+    if not small:
+        yield thumbnail
+
+
+def _lacking(monitor: Monitor, run: RunEntry) -> tuple[str, bool]:
+    """Why pictures are not here, and whether they are on their way."""
+    fingerprint = run.record.lineage.get("data_fingerprint")
+    if not isinstance(fingerprint, str):
+        return "Some pictures are not here: the run does not say which dataset it was judged on.", False
+    said = monitor.source.want_dataset(fingerprint)
+    named = run.record.config.get("data.path")
+    which = f"its dataset, {named}," if isinstance(named, str) else "its dataset"
+    return f"Some pictures are not here: {which} {said or 'is not on this machine'}.", said == FETCHING
 
 
 def _pictures(monitor: Monitor, run: RunEntry, split: str, identity: str) -> Iterator[tuple[Path, Path]]:
@@ -306,7 +329,7 @@ def _datasets(monitor: Monitor, run: RunEntry) -> Sequence[Path]:
     named = run.record.config.get("data.path")
     own = [Path(named)] if isinstance(named, str) and os.path.isabs(named) and "\0" not in named else []
     try:
-        rendered = sorted((monitor.root / "datasets").iterdir())
+        rendered = sorted(path for path in (monitor.root / PARENT).iterdir() if not path.name.startswith("."))
     except OSError:
         rendered = []
     return [path.resolve() for path in [*own, *rendered] if path.is_dir() and (path in own or not path.is_symlink())]
@@ -325,7 +348,7 @@ def _images(directory: Path, file: Path, changed: Stamp | None) -> dict[str, str
     """{example's id: its image's file} of a split."""
     found = {}
     try:
-        for line in read_inside(directory, file, _PREDICTIONS_LIMIT).splitlines():
+        for line in read_inside(directory, file, _LINES_LIMIT).splitlines():
             content = json.loads(line)
             found[str(content["id"])] = str(content["image"])
     except (FileNotFoundError, UnreadableError, ValueError, KeyError, TypeError, RecursionError):

@@ -6,6 +6,7 @@ CRC-32C, masked (tensorflow/core/lib/io/record_writer.h). What is half-written i
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -257,6 +258,9 @@ def _number(value: Summary.Value) -> float | None:
     if kind == "simple_value":
         return float(value.simple_value)
     if kind != "tensor" or value.metadata.plugin_data.plugin_name not in ("scalars", ""):
+        return None
+    # looked at first: a tensor is made as large as it says it is, from a single number
+    if math.prod(dimension.size for dimension in value.tensor.tensor_shape.dim) != 1:
         return None
     try:
         array = make_ndarray(value.tensor)

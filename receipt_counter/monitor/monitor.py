@@ -54,7 +54,7 @@ class Monitor:
         self._version = int(time.time() * 1000)
         self._changes: deque[schemas.Change] = deque(maxlen=_REMEMBERED_CHANGES)
         self._listeners: set[Callable[[], object]] = set()
-        self.scans, self.scan_seconds, self.last_scan = 0, 0.0, 0.0
+        self.scans, self.scan_seconds, self.last_scan = 0, 0.0, time.monotonic()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -123,11 +123,9 @@ class Monitor:
                 self._look()
                 self.problem = None
             except (OSError, UserError) as error:  # the folder may come back
-                self.problem = f"{self.source.name}: {error}"
-                logger.warning("%s", self.problem)
+                self._tell(f"{self.source.name}: {error}")
             except Exception as error:
-                self.problem = f"{type(error).__name__}: {error}"
-                logger.exception("watching %s failed", self.source.name)
+                self._tell(f"{type(error).__name__}: {error}", unexpected=True)
             now = time.monotonic()
             self.scans, self.scan_seconds, self.last_scan = self.scans + 1, now - began, now
             self._readers.stop_if_idle()
@@ -135,6 +133,12 @@ class Monitor:
             busy = self._run_watcher.waiting
             # a look that takes long is not repeated at once
             self._stop.wait(max(_BUSY_TICK if busy else _TICK, 2 * (now - began)))
+
+    def _tell(self, problem: str, *, unexpected: bool = False) -> None:
+        """Keep a problem for the pages, and log it once: it may last for hours of looks."""
+        if problem != self.problem:
+            logger.warning("%s", problem, exc_info=unexpected)
+        self.problem = problem
 
     def _look(self) -> None:
         self.source.refresh()

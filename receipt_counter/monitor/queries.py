@@ -24,6 +24,7 @@ from receipt_counter.monitor.thinning import thin
 _BY_STATUS = ("failed", "diverged", "unreadable", "stale", "interrupted", "running", "finished")
 SORTS = ("status", "name", "started", "updated", "device_seconds", "objective", "progress", "seed", "study")
 _SPLITS = ("test", "analysis", "val", "train")  # the one that matters most comes first
+_LAST_MOMENT = 8.64e12  # seconds since 1970 that browsers can show
 _LOG_BYTES = 256 << 10
 _LOG_FILE_LIMIT = 1 << 40
 _NO_COMPONENT = ("", ".", "..")
@@ -225,20 +226,31 @@ def _fits(tag: str, wanted: str) -> bool:
 
 
 def _series(points: PointArray, limit: int, start: float | None, end: float | None, x: str) -> schemas.Series:
-    across = points[x]
-    kept = np.ones(len(points), dtype=bool)
-    if start is not None:
-        kept &= across >= start
-    if end is not None:
-        kept &= across <= end
-    inside = points if kept.all() else points[kept]
+    inside = within(points, start, end, x)
     drawn = thin(inside, limit)
     return schemas.Series.model_construct(
         step=drawn["step"].tolist(),
-        time=np.nan_to_num(drawn["time"], posinf=0, neginf=0).tolist(),
+        time=np.where(np.abs(drawn["time"]) < _LAST_MOMENT, drawn["time"], 0.0).tolist(),
         value=values_of(drawn),
         total=len(inside),
     )
+
+
+def within(points: PointArray, start: float | None, end: float | None, x: str = "step") -> PointArray:
+    """The points of a range.
+
+    Args:
+        points: of a tag.
+        start: the first step or second wanted; None: from the beginning.
+        end: the last one; None: to the end.
+        x: which of "step" and "time" these are.
+    """
+    kept = np.ones(len(points), dtype=bool)
+    if start is not None:
+        kept &= points[x] >= start
+    if end is not None:
+        kept &= points[x] <= end
+    return points if kept.all() else points[kept]
 
 
 def values_of(points: PointArray) -> list[float | None]:

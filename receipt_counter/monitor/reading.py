@@ -96,3 +96,8 @@ def number(value: Any) -> float | None:
 def mapping(value: Any) -> Mapping[str, Any]:
     """A mapping, or an empty one for anything else."""
     return value if isinstance(value, dict) else {}
+
+
+def mappings(value: Any) -> dict[str, dict[str, Any]]:
+    """The mappings that a mapping holds; what else is in it is left out."""
+    return {name: item for name, item in mapping(value).items() if isinstance(item, dict)}

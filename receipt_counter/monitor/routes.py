@@ -48,7 +48,8 @@ Tags = Annotated[str, Query(max_length=20_000, description="Tags, separated by c
 
 
 def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
+    """Names separated by commas; a comma in one of them is written %2C."""
+    return [name.replace("%2C", ",") for name in text.split(",") if name]
 
 
 def _answer(content: BaseModel) -> Response:
@@ -154,13 +155,24 @@ def log(
 @router.get("/api/compare", response_model=schemas.Comparison, tags=["experiments"])
 def comparison(
     monitor: WithMonitor,
-    ids: Annotated[str, Query(max_length=60_000, description=f"Run ids, separated by commas; {MOST_COMPARED} count.")],
+    ids: Annotated[
+        str,
+        Query(
+            max_length=60_000, description=f"Run ids, separated by commas (one in an id is %2C); {MOST_COMPARED} count."
+        ),
+    ],
     tags: Tags = "",
     points: Points = 500,
+    start: Annotated[float | None, Query(alias="from", description="First step.")] = None,
+    end: Annotated[float | None, Query(alias="to", description="Last step.")] = None,
     group: Annotated[Literal["variant", "none"], Query(description="Sum up runs that differ in the seed.")] = "variant",
 ) -> Response:
-    """Runs side by side: figures, the best of each, what differs in their configs, curves, bands over seeds."""
-    return _answer(compare.compare(monitor, _names(ids)[:MOST_COMPARED], _names(tags), points, group))
+    """Runs side by side: figures, the best of each, what differs in their configs, curves, bands over seeds.
+
+    A range of curves and bands is thinned from all its points again.
+    """
+    chosen = _names(ids)[:MOST_COMPARED]
+    return _answer(compare.compare(monitor, chosen, _names(tags), points=points, start=start, end=end, group=group))
 
 
 @router.get("/api/studies", response_model=study_schemas.Studies, tags=["studies"])

@@ -28,12 +28,18 @@ class FileState:
         offset: bytes that are in the columns.
         problem: why nothing behind `offset` can be read.
         damaged: records that were skipped.
+        refused: the time of change, ns, of a file that could not be opened: it is tried again once that is another.
     """
 
     inode: int
     offset: int = 0
     problem: str | None = None
     damaged: int = 0
+    refused: int | None = None
+
+    def is_readable(self, status: os.stat_result) -> bool:
+        """Whether there may be more to read."""
+        return self.problem is None or (self.refused is not None and self.refused != status.st_ctime_ns)
 
 
 @dataclass
@@ -153,7 +159,7 @@ def unread_bytes(index: RunIndex, present: Mapping[str, os.stat_result]) -> int:
     return sum(
         status.st_size - (states[name].offset if name in states else 0)
         for name, status in present.items()
-        if name not in states or states[name].problem is None
+        if name not in states or states[name].is_readable(status)
     )
 
 
@@ -179,34 +185,41 @@ def update_index(index: RunIndex, directory: Path, place: Path, decoder: EventDe
     columns = index.columns(place)
     for name, status in present.items():
         state = index.files.setdefault(name, FileState(status.st_ino))
-        if status.st_size > state.offset and state.problem is None:
-            changed |= _read_on(index, directory / name, state, columns, decoder)
+        if status.st_size > state.offset and state.is_readable(status):
+            before = (state.offset, state.problem)
+            try:
+                state.problem = state.refused = None
+                _read_on(index, directory / name, state, columns, decoder)
+            except FileNotFoundError:
+                pass  # the next look tells
+            except OSError as error:
+                state.problem, state.refused = f"cannot be read ({error.strerror})", status.st_ctime_ns
+            changed |= (state.offset, state.problem) != before
     return changed
 
 
-def _read_on(index: RunIndex, path: Path, state: FileState, columns: Columns, decoder: EventDecoder) -> bool:
-    before = (state.offset, state.problem)
-    try:
-        with path.open("rb") as file:
-            stretch = _STRETCH
-            while state.problem is None:
-                file.seek(state.offset)
-                data = file.read(stretch)
-                chunk = decoder.decode(data)
-                for part in chunk.parts:
-                    _add(index, part, columns)
-                state.offset += chunk.consumed
-                state.damaged += chunk.damaged
-                state.problem = chunk.problem
-                if len(data) < stretch:
-                    break
-                # a record longer than the stretch, such as a picture
-                stretch = _STRETCH if chunk.consumed else 2 * stretch
-                if stretch > _LONGEST_RECORD:
-                    state.problem = "a record of more than 128 MiB"
-    except OSError as error:  # it vanished or may not be read: the next look tells
-        state.problem = None if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-    return (state.offset, state.problem) != before
+def _read_on(index: RunIndex, path: Path, state: FileState, columns: Columns, decoder: EventDecoder) -> None:
+    with open(path, "rb", opener=_unlinked) as file:
+        stretch = _STRETCH
+        while state.problem is None:
+            file.seek(state.offset)
+            data = file.read(stretch)
+            chunk = decoder.decode(data)
+            for part in chunk.parts:
+                _add(index, part, columns)
+            state.offset += chunk.consumed
+            state.damaged += chunk.damaged
+            state.problem = chunk.problem
+            if len(data) < stretch:
+                break
+            # a record longer than the stretch, such as a picture
+            stretch = _STRETCH if chunk.consumed else 2 * stretch
+            if stretch > _LONGEST_RECORD:
+                state.problem = f"a record of more than {_LONGEST_RECORD >> 20} MiB"
+
+
+def _unlinked(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _add(index: RunIndex, part: Part, columns: Columns) -> None:

@@ -28,9 +28,10 @@ NOT_YET_READ = "config.yaml: is yet to be read"
 
 _CONFIG_LIMIT = 1 << 20
 _MOST_KEYS = 2000
+_MOST_ALIASES = 16
 _DEEPEST = 20
 _LONGEST_NAME = 300
-YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Stamp = tuple[int, int, int]  # mtime in ns, size, inode: another one means another content
 
@@ -134,7 +135,9 @@ def read_record(root: Path, directory: Path, *, config: bool = True) -> RunRecor
 def read_config(root: Path, directory: Path) -> tuple[dict[str, Any], str | None]:
     """{dotted key: value} of a run's config.yaml, and why it is empty; arguments as for `read_record`."""
     try:
-        content = flat(yaml.load(read_inside(root, directory / "config.yaml", _CONFIG_LIMIT), YAML_LOADER))
+        written = read_inside(root, directory / "config.yaml", _CONFIG_LIMIT)
+        refuse_aliases("config.yaml", written)
+        content = flat(yaml.load(written, _YAML_LOADER))
     except FileNotFoundError:
         return {}, "config.yaml: is not there"
     except UnreadableError as error:
@@ -144,11 +147,31 @@ def read_config(root: Path, directory: Path) -> tuple[dict[str, Any], str | None
     return content, None
 
 
+def refuse_aliases(name: str, content: bytes) -> None:
+    """Refuse YAML whose aliases may multiply without end.
+
+    Args:
+        name: the file's.
+        content: what it holds; other mistakes are for whoever reads it.
+
+    Raises:
+        UnreadableError: it has too many.
+    """
+    if content.count(b"*") <= _MOST_ALIASES:
+        return
+    try:
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, _YAML_LOADER))
+    except yaml.YAMLError:
+        return
+    if aliases > _MOST_ALIASES:
+        raise UnreadableError(f"{name}: has {aliases} YAML aliases; it is not read")
+
+
 def flat(tree: Any) -> dict[str, Any]:
     """{dotted key: value} of a config.
 
     Raises:
-        ValueError: it is no mapping, or has no end (YAML's anchors can multiply).
+        ValueError: it is no mapping, too large, or has no end (YAML's anchors can lead back).
     """
     if not isinstance(tree, dict):
         raise ValueError(f"holds a {type(tree).__name__}, not a config")
@@ -170,5 +193,7 @@ def flat(tree: Any) -> dict[str, Any]:
 
 def _leaf(value: Any) -> Any:
     """A value of a config; of what no config holds, only that it is there."""
-    nested = isinstance(value, list) and (len(value) > 100 or any(isinstance(item, (list, dict)) for item in value))
+    nested = isinstance(value, list) and (
+        len(value) > 100 or any(isinstance(item, (list, dict, tuple)) for item in value)
+    )
     return "…" if nested else clean(value)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ class RunWatcher:
         runs = self._root / "runs"
         try:
             with os.scandir(runs) as entries:
-                found = [(e.name, e.stat(follow_symlinks=False).st_mtime_ns) for e in entries if _may_be_run(e)]
+                found = [(e.name, mtime) for e in entries if (mtime := _modified(e)) is not None]
         except FileNotFoundError:
             return
         if not self._listed:
@@ -245,6 +246,11 @@ class RunWatcher:
                     entry.record = dataclasses.replace(entry.record, config=config, config_problem=problem)
             except ColumnsLostError:
                 self._lose(entry)
+            except BrokenProcessPool:
+                if not self._workers.broke(future):
+                    continue  # another one's process was killed: it still waits, and is handed out again
+                entry.waiting = False
+                entry.index_problem = "its event files could not be read: the process that did was killed"
             except Exception as error:  # whatever it is, the other runs are to be shown
                 entry.waiting = False
                 entry.index_problem = f"its event files could not be read: {type(error).__name__}: {error}"
@@ -269,6 +275,7 @@ class RunWatcher:
         self._catalogue.save(KIND, entry.id, {**entry.to_plain(), "stamps": stamps})
 
     def _forget(self, name: str) -> None:
+        self._running.pop(name, None)  # what is being read is of one that went, should another of its name come
         self._catalogue.forget(KIND, name, self._watched.pop(name).number)
 
     def _forget_the_vanished(self, present: set[str]) -> None:
@@ -277,5 +284,9 @@ class RunWatcher:
             self._catalogue.forget(KIND, name, self._known.pop(name)[0])
 
 
-def _may_be_run(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and (entry.is_symlink() or entry.is_dir(follow_symlinks=False))
+def _modified(entry: os.DirEntry[str]) -> int | None:
+    """When a directory that may be a run was modified, ns; None if it is none, or is gone meanwhile."""
+    if entry.name.startswith(".") or not (entry.is_symlink() or entry.is_dir(follow_symlinks=False)):
+        return None
+    found = stamp(Path(entry.path))
+    return None if found is None else found[0]

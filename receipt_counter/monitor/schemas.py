@@ -192,8 +192,8 @@ class Mistake(Answer):
     """An image that the model got wrong."""
 
     id: str
-    image: str | None = Field(description="Address of the picture, relative to the API's root; null if it is gone.")
-    thumbnail: str | None = Field(description="Address of a small copy.")
+    image: str | None = Field(description="Address of the picture, relative to the API's root; null: not here.")
+    thumbnail: str | None = Field(description="Address of a small copy, or of the picture itself; null: not here.")
     truth: str = Field(description="The true number of receipts.")
     predicted: str = Field(description="The class that was predicted.")
     confidence: float | None
@@ -209,6 +209,8 @@ class Mistakes(Answer):
     total: int = Field(description="Mistakes of this kind.")
     offset: int
     mistakes: list[Mistake]
+    fetching: bool = Field(description="Whether pictures that are not here are on their way: ask again.")
+    note: str | None = Field(description="Why some pictures are not here; null if all are.")
 
 
 class Log(Answer):
@@ -253,6 +255,7 @@ class Comparison(Answer):
     best: dict[str, str] = Field(description="{figure: the best run}; of runs measured on the same split.")
     higher_is_better: dict[str, bool]
     config_diff: list[ConfigDifference]
+    tags: list[str] = Field(description="What the event files of these runs hold.")
     curves: dict[str, dict[str, Curve]] = Field(description="{tag: {run: curve}}.")
     groups: dict[str, dict[str, Band]] = Field(description="{tag: {group: band}}; empty for `group=none`.")
     missing: list[str] = Field(description="Ids asked for that there are no runs of.")

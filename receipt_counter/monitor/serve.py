@@ -129,7 +129,9 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop."""
-        self._app.state.streams.close()
+        streams = getattr(self._app.state, "streams", None)  # there are none before the application has started
+        if streams is not None:
+            streams.close()
         super().handle_exit(sig, frame)
 
 
@@ -155,8 +157,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         UserError: the port is in use, may not be used, or the address is not this machine's.
     """
     try:
-        with _bound(host, port) as listener:
-            yield listener
+        listener = _bound(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             free = next((other for other in range(port + 1, port + _PORTS_TRIED) if _is_free(host, other)), 0)
@@ -164,6 +165,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         if error.errno in (errno.EACCES, errno.EADDRNOTAVAIL) or isinstance(error, socket.gaierror):
             raise UserError(f"--host {host} --port {port}: {error.strerror}") from None
         raise
+    with listener:
+        yield listener
 
 
 def _bound(host: str, port: int) -> socket.socket:

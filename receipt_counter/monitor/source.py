@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from receipt_counter.errors import UserError
+from receipt_counter.monitor.datasets import Datasets
+from receipt_counter.storage.connection import connection
 from receipt_counter.storage.mirror import follow
 from receipt_counter.storage.objects import Bucket
 from receipt_counter.storage.sync import Mirror, Wanted
+
+_PATIENCE = 2.0  # seconds that a connection and, around it, a request are tried again
+_SILENCE = 10.0  # seconds that a store may take between two pieces of an answer
 
 
 class Source(Protocol):
@@ -28,6 +35,13 @@ class Source(Protocol):
 
         Raises:
             OSError, UserError: it cannot be reached; the monitor shows that and goes on with what it has.
+        """
+
+    def want_dataset(self, fingerprint: str) -> str | None:
+        """Have a dataset brought into the folder whose pictures are looked at and are not there; for any thread.
+
+        Returns:
+            What becomes of it, for people: `datasets.FETCHING`, or why it does not come; None: nobody can bring it.
         """
 
 
@@ -52,6 +66,9 @@ class LocalSource:
     def refresh(self) -> None:
         """Nothing to do: the folder itself is read."""
 
+    def want_dataset(self, fingerprint: str) -> str | None:
+        """None: what is not in the folder is nowhere."""
+
 
 class StoreSource:
     """A store of objects, of which what the pages show is mirrored into a folder.
@@ -62,18 +79,22 @@ class StoreSource:
         pause: seconds between looks at the store.
 
     Raises:
-        UserError: it is no URL, or no credentials are known.
+        UserError: it is no URL, or the environment names no sensible server.
     """
 
     def __init__(self, location: str, folder: Path, pause: float = 1.0) -> None:
         self.name = location
         folder.mkdir(parents=True, exist_ok=True)
         self.root = folder.resolve()
-        self._mirror = Mirror(self.root, Bucket(location))
+        server = connection()
+        # what fails is tried again at the next look anyway, and pages are to say soon that it fails
+        patience = replace(server.patience, seconds=min(server.patience.seconds, _PATIENCE))
+        self._mirror = Mirror(self.root, Bucket(location, replace(server, patience=patience, read_seconds=_SILENCE)))
+        self._datasets = Datasets(self._mirror)
         self._pause, self._next = pause, 0.0
 
     def refresh(self) -> None:
-        """Fetch what is new of runs and studies; weights, checkpoints and pictures stay in the store.
+        """Fetch what is new of runs and studies; weights and checkpoints stay in the store, datasets until wanted.
 
         Raises:
             UserError: the store does not answer, or the disk is full.
@@ -82,9 +103,20 @@ class StoreSource:
             return
         try:
             for parent, wanted in _SHOWN.items():
-                follow(self._mirror, self.root / parent, wanted)
+                there = follow(self._mirror, self.root / parent, wanted)
+                self._remove_the_gone(self.root / parent, {name.split("/")[1] for name in there})
         finally:
             self._next = time.monotonic() + self._pause
+
+    def _remove_the_gone(self, parent: Path, there: set[str]) -> None:
+        """Runs and studies that were removed from the store."""
+        for directory in parent.iterdir() if parent.exists() else ():
+            if directory.name not in there:
+                shutil.rmtree(directory)
+
+    def want_dataset(self, fingerprint: str) -> str | None:
+        """See `Datasets.want`."""
+        return self._datasets.want(fingerprint)
 
 
 def _is_of_a_runs_page(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +50,8 @@ class StudyEntry:
         rows: its trials, those that ended first.
         outcome: content of sweep.json; empty until its sweep has ended.
         problem: why something of it cannot be read.
+        plan_problem: why its plan cannot be.
+        results_problem: why there is no analysis of what there is now, where its worker was stopped.
         seen: its last sign of life, seconds since 1970.
         plan: what it is to do, as `study_jobs.read_plan` gives it; empty until that is known.
         content: changes with the files that an analysis is made of.
@@ -60,6 +63,8 @@ class StudyEntry:
     rows: Sequence[TrialRow] = ()
     outcome: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    plan_problem: str | None = None
+    results_problem: str | None = None
     seen: float = 0.0
     plan: Mapping[str, Any] = field(default_factory=dict)
     content: str = ""
@@ -135,7 +140,7 @@ class StudyEntry:
             id=self.id,
             name=self.plan.get("name") or self.id,
             kind=self.plan.get("kind", "unknown"),
-            status="unreadable" if self.problem and not self.rows else status,
+            status="unreadable" if (self.problem or self.plan_problem) and not self.rows else status,
             progress=progress,
             eta_seconds=self._eta(seconds, total) if status == "running" else None,
             started=min(started, default=None),
@@ -144,7 +149,7 @@ class StudyEntry:
             objective=self.objective,
             best=self.best(),
             experiments=[run.id for run in own],
-            error=one_line(self.problem),
+            error=one_line(self.problem or self.plan_problem),
         )
 
     def _eta(self, seconds: Sequence[float], total: int | None) -> float | None:
@@ -197,6 +202,7 @@ class StudyEntry:
             split=plan["split"],
             max_trials=plan["max_trials"],
             parallel_trials=plan["parallel_trials"],
+            problem=plan["problem"],
             parameters=[study_schemas.Parameter(**parameter) for parameter in plan["parameters"]],
             variants=[
                 study_schemas.PlannedVariant(name=v["name"], family=v["family"], changes=v["changes"])
@@ -214,7 +220,7 @@ def read_study(entry: StudyEntry, root: Path) -> StudyEntry:
     """
     problem, rows, outcome = None, [], {}
     try:
-        rows = _read_table(root, entry.directory / "trials.csv")
+        rows = read_table(root, entry.directory / "trials.csv")
     except UnreadableError as error:
         problem = str(error)
     try:
@@ -225,10 +231,19 @@ def read_study(entry: StudyEntry, root: Path) -> StudyEntry:
         problem = str(error)
     ended = {row.name for row in rows}
     rows += [TrialRow(name, "running") for name in _begun(entry.directory / "trials") if name not in ended]
-    return StudyEntry(entry.id, entry.directory, entry.results, rows, outcome, problem, plan=entry.plan)
+    return dataclasses.replace(entry, rows=rows, outcome=outcome, problem=problem)
 
 
-def _read_table(root: Path, file: Path) -> list[TrialRow]:
+def read_table(root: Path, file: Path) -> list[TrialRow]:
+    """The rows of a trials.csv; none where there is no such file.
+
+    Args:
+        root: the folder that nothing is read from outside of.
+        file: the table.
+
+    Raises:
+        UnreadableError: it cannot be read.
+    """
     try:
         content = read_inside(root, file, _TABLE_LIMIT).decode("utf-8", "replace")
     except FileNotFoundError:

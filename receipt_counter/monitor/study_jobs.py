@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +13,13 @@ import yaml
 from receipt_counter.config.loading import to_plain
 from receipt_counter.config.schema import Config, leaves
 from receipt_counter.errors import UserError
-from receipt_counter.monitor.reading import UnreadableError, clean, mapping, read_inside, read_json_inside
-from receipt_counter.monitor.run_record import YAML_LOADER, config_signature
+from receipt_counter.monitor.reading import UnreadableError, clean, mapping, number, read_inside, read_json_inside
+from receipt_counter.monitor.run_record import config_signature, refuse_aliases
+from receipt_counter.monitor.study_entry import read_table
 from receipt_counter.storage.files import write_atomic
 from receipt_counter.storage.store import Store
 
 _ANALYSIS_LIMIT = 64 << 20
-_MOST_ALIASES = 16
 _PAIRS_OF = 3  # metrics; as in the report
 
 
@@ -33,21 +32,23 @@ def read_plan(root: Path, study: Path) -> dict[str, Any]:
 
     Returns:
         Plain JSON: `kind`, `name`, `algorithm`, `objective`, `goal`, `minimise`, `priority`, `seeds`, `split`,
-        `max_trials`, `parallel_trials`, `parameters`, `variants` with the `signature` of each one's config, and `base`,
-        the flat config that is varied; of a study of somebody else's what can be told.
+        `max_trials`, `parallel_trials`, `parameters`, `variants` with the `signature` of each one's config, `base`,
+        the flat config that is varied, and `problem`, what cannot be told of it and why; of a study of somebody else's
+        what can be told.
 
     Raises:
         UserError, UnreadableError: its file is broken.
     """
     from receipt_counter.katib.experiment import read_document
     from receipt_counter.katib.space import search_space
+    from receipt_counter.study.trial_job import CONFIG_FILE
 
     _check_experiment(root, study)
     document = read_document(study / "experiment.yaml")
     spec, name, space = document.experiment.spec, document.experiment.metadata.name, search_space(document.experiment)
     objective = spec.objective
     plan = {
-        "kind": "unknown",
+        "kind": "hyperparameter" if space else "unknown",  # what Katib's Experiments are, unless ours say otherwise
         "name": name,
         "algorithm": spec.algorithm.algorithm_name if spec.algorithm else None,
         "objective": objective.objective_metric_name if objective else None,
@@ -64,8 +65,9 @@ def read_plan(root: Path, study: Path) -> dict[str, Any]:
         ],
         "variants": [],
         "base": {},
+        "problem": None,
     }
-    with contextlib.suppress(UserError, KeyError, TypeError):  # an Experiment that `plan` did not write
+    if any(CONFIG_FILE in files for files in document.config_maps.values()):  # `plan` wrote it
         plan |= _own_plan(document, {p.name: p.values for p in space})
     return dict(clean(plan))
 
@@ -76,35 +78,42 @@ def _check_experiment(root: Path, study: Path) -> None:
     Raises:
         UnreadableError: it is one of these.
     """
-    content = read_inside(root, study / "experiment.yaml")
-    try:
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, YAML_LOADER))
-    except yaml.YAMLError:
-        return  # whoever reads it says what is wrong, and where
-    if aliases > _MOST_ALIASES:
-        raise UnreadableError(f"experiment.yaml: has {aliases} YAML aliases; it is not read")
+    refuse_aliases("experiment.yaml", read_inside(root, study / "experiment.yaml"))
 
 
 def _own_plan(document: Any, axes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    from receipt_counter.study.compile import VARIANTS_FILE
-    from receipt_counter.study.documents import base_config, split_of, study_files, study_settings
+    """What `plan` says beside Katib; of one that another version wrote as much as this one understands."""
+    from receipt_counter.study.compile import SETTINGS_FILE, SPLIT_ANNOTATION, VARIANTS_FILE
+    from receipt_counter.study.documents import base_config, study_files
     from receipt_counter.study.variants import read_variants
 
     files = study_files(document)
-    base = base_config(files)
-    plan = {"base": _flat(base), "split": split_of(document)}
-    if VARIANTS_FILE not in files:
-        return {**plan, "kind": "hyperparameter", "seeds": list(study_settings(files).seeds)}
-    variants = [
-        {
-            "name": variant.name,
-            "family": variant.family,
-            "changes": variant.changes(),
-            "signature": config_signature(_flat(variant.apply(base))),
-        }
-        for variant in read_variants(files[VARIANTS_FILE], VARIANTS_FILE).values()
-    ]
-    return {**plan, "kind": "ablation", "variants": variants, "seeds": [int(seed) for seed in axes["seed"]]}
+    for name, content in files.items():
+        refuse_aliases(name, content.encode())
+    ablation = VARIANTS_FILE in files
+    seeds = axes.get("seed", ()) if ablation else _seeds(files.get(SETTINGS_FILE, ""))
+    plan: dict[str, Any] = {
+        "kind": "ablation" if ablation else "hyperparameter",
+        "split": (document.experiment.metadata.annotations or {}).get(SPLIT_ANNOTATION),
+        "seeds": [int(seed) for seed in seeds],
+    }
+    try:
+        base = base_config(files)
+        read = read_variants(files[VARIANTS_FILE], VARIANTS_FILE).values() if ablation else ()
+        variants = [(variant, config_signature(_flat(variant.apply(base)))) for variant in read]
+    except UserError as error:
+        return {**plan, "problem": error.message}
+    named = [{"name": v.name, "family": v.family, "changes": v.changes(), "signature": found} for v, found in variants]
+    return {**plan, "base": _flat(base), "variants": named}
+
+
+def _seeds(settings: str) -> list[Any]:
+    """Of a search's study.yaml, of which another version may have written the rest."""
+    try:
+        found = mapping(yaml.safe_load(settings)).get("seeds")
+    except yaml.YAMLError:
+        return []
+    return [seed for seed in found if isinstance(seed, int)] if isinstance(found, list) else []
 
 
 def _flat(config: Config) -> dict[str, Any]:
@@ -127,15 +136,22 @@ def analyse_study(root: Path, study: Path, output: Path) -> str:
         The state: "final" where analysis.json has the last word, "live" where the trials so far were analysed, or
         "unavailable".
     """
-    analysis, problem, figures = _final_analysis(root, study), None, {}
-    state = "live" if analysis is None else "final"
+    analysis, problem = _final_analysis(root, study), None
+    state, figures = "final", dict[str, Any]()
     try:
-        analysis = analysis or _live_analysis(root, study)
-        figures = {name: drawn.to_plotly_json() for name, drawn in _figures(analysis, root / "runs") if drawn.data}
+        if analysis is None:
+            state = "live"
+            analysis = _live_analysis(root, study)
+        for name, drawn in _figures(analysis, root / "runs"):
+            if drawn.data:
+                figures[name] = drawn.to_plotly_json()
     except Exception as error:  # of files that anybody may have written, whatever it is
         explained = isinstance(error, (UserError, UnreadableError))
-        problem = str(error) if explained else f"it cannot be analysed: {type(error).__name__}: {error}"
-        state = "unavailable" if analysis is None else state
+        what = str(error) if explained else f"{type(error).__name__}: {error}"
+        if analysis is not None:
+            problem = f"Not all figures can be drawn: {what}. `receipt-counter compare` analyses the study anew."
+        else:
+            state, problem = "unavailable", what if explained else f"it cannot be analysed: {what}"
     write_atomic(output, _json({"state": state, "problem": problem, "analysis": analysis, "figures": figures}))
     return state
 
@@ -166,11 +182,15 @@ def _final_analysis(root: Path, study: Path) -> dict[str, Any] | None:
     file, table = study / "analysis.json", study / "trials.csv"
     try:
         analysis = read_json_inside(root, file, _ANALYSIS_LIMIT)
-        if table.exists() and table.stat().st_mtime_ns > file.stat().st_mtime_ns:
+        if not isinstance(analysis, dict) or analysis.get("kind") not in ("ablation", "hyperparameter"):
             return None
+        # times of change tell nothing of files that were copied, or came from a store one after the other
+        counted = sum(filter(None, map(number, mapping(mapping(analysis.get("failures")).get("counts")).values())))
+        ended = len(read_table(root, table))
+        is_older = ended > counted if counted else ended and table.stat().st_mtime_ns > file.stat().st_mtime_ns
     except (UnreadableError, OSError):
         return None
-    return analysis if isinstance(analysis, dict) and analysis.get("kind") in ("ablation", "hyperparameter") else None
+    return None if is_older else analysis
 
 
 def _fingerprint(root: Path, study: Path) -> str:
@@ -230,8 +250,8 @@ def _search_figures(analysis: Mapping[str, Any], runs: Path) -> Iterator[tuple[s
 def _curves(name: str, analysis: Mapping[str, Any], runs: Path) -> Iterator[tuple[str, Any]]:
     from receipt_counter.report.seed_curves import read_histories, seed_curves
 
-    for number, drawn in enumerate(seed_curves(analysis, read_histories(analysis, runs)), 1):
-        yield f"{name}:{number}", drawn
+    for place, drawn in enumerate(seed_curves(analysis, read_histories(analysis, runs)), 1):
+        yield f"{name}:{place}", drawn
 
 
 def read_results(file: Path) -> dict[str, Any]:

@@ -69,5 +69,7 @@ def _results(monitor: Monitor, entry: StudyEntry) -> tuple[_State, dict[str, Any
     try:
         results = read_results(entry.results)
     except (OSError, ValueError):
-        results = {"problem": entry.problem}
+        results = {"problem": entry.problem or entry.plan_problem}
+    if current and entry.results_problem:  # what there is, is older
+        return "unavailable", results | {"problem": entry.results_problem}
     return (results.get("state", "unavailable") if current else "computing"), results

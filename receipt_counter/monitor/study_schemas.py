@@ -87,6 +87,7 @@ class Plan(Answer):
     parallel_trials: int | None
     parameters: list[Parameter]
     variants: list[PlannedVariant]
+    problem: str | None = Field(description="What of it cannot be read, as of another version; null: all can.")
 
 
 class Trial(Answer):

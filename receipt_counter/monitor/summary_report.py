@@ -6,19 +6,20 @@ import time
 from collections import Counter
 from typing import Any
 
-from receipt_counter.monitor import schemas, study_schemas
+from receipt_counter.monitor import schemas
 from receipt_counter.monitor.evaluations import higher_is_better, summary
 from receipt_counter.monitor.monitor import Monitor
 from receipt_counter.monitor.queries import summaries
-from receipt_counter.monitor.run_entry import moment
-from receipt_counter.monitor.study_queries import studies, study
+from receipt_counter.monitor.run_entry import RunEntry, moment
+from receipt_counter.monitor.study_entry import StudyEntry
+from receipt_counter.monitor.study_queries import study
 
 
 def summary_report(monitor: Monitor) -> schemas.Report:
     """Say what all experiments of a folder came to."""
     runs = monitor.runs
     lines = sorted(summaries(monitor, runs.values()), key=lambda one: one.started or "", reverse=True)
-    data = {line.id: _data(monitor, line) for line in lines}
+    data = {line.id: _data(monitor, runs[line.id], line) for line in lines}
     finished = [line for line in lines if line.status == "finished" and line.metrics]
     names = dict.fromkeys(name for line in finished for name in line.metrics)
     metrics = {name: {one.id: one.metrics[name] for one in finished if name in one.metrics} for name in names}
@@ -34,7 +35,7 @@ def summary_report(monitor: Monitor) -> schemas.Report:
             best={name: _best(name, values) for name, values in metrics.items()},
             higher_is_better={name: higher_is_better(name) for name in names},
         ),
-        studies={one.id: _study(monitor, one) for one in studies(monitor).studies},
+        studies={name: _study(monitor, entry) for name, entry in monitor.studies.items()},
         statuses=dict(Counter(line.status for line in lines)),
         device_hours=round(sum(line.device_seconds or 0.0 for line in lines) / 3600, 4),
         notes=problems,
@@ -47,9 +48,8 @@ def _best(name: str, values: dict[str, float]) -> dict[str, Any]:
     return {"experiment": run, "value": values[run]}
 
 
-def _data(monitor: Monitor, line: schemas.Experiment) -> dict[str, Any]:
+def _data(monitor: Monitor, run: RunEntry, line: schemas.Experiment) -> dict[str, Any]:
     """What is known of a run: its line, its last figures, and how it was judged on each split."""
-    run = monitor.runs[line.id]
     latest = {tag: {"step": state.last_step, "value": state.last_value} for tag, state in run.index.tags.items()}
     judged = summary(monitor, run)
     splits = {
@@ -63,15 +63,7 @@ def _data(monitor: Monitor, line: schemas.Experiment) -> dict[str, Any]:
     return {**line.model_dump(exclude={"id"}), "latest": latest, "splits": splits}
 
 
-def _study(monitor: Monitor, one: study_schemas.Study) -> dict[str, Any]:
-    detail = study(monitor, monitor.studies[one.id])
-    return {
-        "name": one.name,
-        "kind": one.kind,
-        "status": one.status,
-        "progress": one.progress.model_dump(),
-        "best": one.best.model_dump() if one.best else None,
-        "device_seconds": one.device_seconds,
-        "experiments": one.experiments,
-        "findings": detail.findings,
-    }
+def _study(monitor: Monitor, entry: StudyEntry) -> dict[str, Any]:
+    found = study(monitor, entry)
+    kept = ("name", "kind", "status", "progress", "best", "device_seconds", "experiments", "findings")
+    return found.model_dump(include=set(kept))

@@ -21,13 +21,16 @@ from receipt_counter.storage.segments import is_event_file
 from receipt_counter.storage.sync import CHECKPOINTS, Mirror, Wanted
 
 
-def follow(mirror: Mirror, path: Path, wanted: Wanted) -> None:
+def follow(mirror: Mirror, path: Path, wanted: Wanted) -> set[str]:
     """Fetch what is new below a path; event files of training that began anew go as they went in the store.
 
     Args:
         mirror: the directory and the store.
         path: a directory of the mirror.
         wanted: says of a name relative to the path whether it is needed.
+
+    Returns:
+        What the store has of it, see `Mirror.pull`.
 
     Raises:
         StoreError: the store does not answer.
@@ -39,6 +42,7 @@ def follow(mirror: Mirror, path: Path, wanted: Wanted) -> None:
         if is_event_file(name) and name not in there:
             with writing(file):
                 file.unlink(missing_ok=True)
+    return there
 
 
 def step(mirror: Mirror, only: str | None) -> None:

@@ -62,6 +62,7 @@ class Mirror:
 
     def __init__(self, root: Path, bucket: Bucket) -> None:
         self.root, self.bucket = root, bucket
+        self._same: dict[Path, tuple[int, int, int, str]] = {}  # {file: its time, size and inode, and the ETag it has}
 
     def name(self, path: Path) -> str:
         """What a path below the root is called in the bucket; "" for the root."""
@@ -171,7 +172,15 @@ class Mirror:
         self.bucket.get(name, self.root / name)
 
     def _is_same(self, path: Path, entry: Entry) -> bool:
-        return path.is_file() and path.stat().st_size == entry.size and self.bucket.etag_of(path) == entry.etag
+        """Whether a file is the object; one that has not changed since that was found is not read again."""
+        if not path.is_file() or (status := path.stat()).st_size != entry.size:
+            return False
+        found = (status.st_mtime_ns, status.st_size, status.st_ino, entry.etag)
+        if self._same.get(path) != found:
+            if self.bucket.etag_of(path) != entry.etag:
+                return False
+            self._same[path] = found
+        return True
 
 
 def _is_hidden(name: str) -> bool:

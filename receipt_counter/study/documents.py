@@ -49,11 +49,18 @@ def base_config(files: Mapping[str, str]) -> Config:
 
 
 def study_settings(files: Mapping[str, str]) -> StudySettings:
-    """The settings of the study file that a search was planned from."""
+    """The settings of the study file that a search was planned from.
+
+    Raises:
+        UserError: another version wrote it, with settings that this one does not know.
+    """
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / SETTINGS_FILE
         path.write_text(files[SETTINGS_FILE], encoding="utf-8")
         written = read_yaml(path)
+    unknown = next((setting.name for setting in written if setting.name not in _SETTINGS), None)
+    if unknown:
+        raise UserError(f"{SETTINGS_FILE}: {unknown}: no setting of this version, but of another; plan the study again")
     values = {setting.name: coerce(setting.name, setting.value, _SETTINGS) for setting in written}
     settings: StudySettings = build(values, StudySettings)
     return settings

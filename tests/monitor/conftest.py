@@ -34,8 +34,8 @@ class Site:
 
 
 @contextmanager
-def served(folder: Path, cache: Path, *, prefix: str = "", port: int = 0) -> Iterator[Site]:
-    """The monitor of a folder, as `receipt-counter monitor` serves it."""
+def served(folder: Path | str, cache: Path, *, prefix: str = "", port: int = 0) -> Iterator[Site]:
+    """The monitor of a folder or a store, as `receipt-counter monitor` serves it."""
     with open_monitor(open_source(str(folder), cache), cache) as monitor:
         wait_until_read(monitor)
         app = create_app(monitor)

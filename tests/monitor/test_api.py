@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from fastapi.testclient import TestClient
 
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.data.dataset import Dataset
-from receipt_counter.monitor import schemas, study_schemas
+from receipt_counter.monitor import run_watcher, schemas, study_schemas
+from receipt_counter.monitor.catalogue import open_catalogue
 from receipt_counter.monitor.monitor import Monitor
+from receipt_counter.monitor.source import LocalSource
+from receipt_counter.monitor.telemetry import Durations, exposition
 from tests.monitor.support import scalar, until, watching, write_events, write_record
 from tests.report.fabricate import CONFIG, fabricate_run, record
 from tests.support import small_config, write_squares
@@ -158,6 +162,18 @@ def test_runs_side_by_side(client: TestClient) -> None:
     assert compared["metrics"]["classification_accuracy"]["good"]["low"] < 1
 
 
+def test_a_range_of_runs_side_by_side_is_thinned_from_all_points(client: TestClient) -> None:
+    address = "/api/compare?ids=good,live&tags=train_total_loss&points=20"
+    whole = client.get(address).json()["curves"]["train_total_loss"]
+    assert set(whole) == {"good", "live"}
+    part = client.get(f"{address}&from=100&to=200").json()
+    assert part["curves"]["train_total_loss"].keys() == {"good"}, "the other one has no points there"
+    assert part["curves"]["train_total_loss"]["good"]["step"] == list(range(100, 201, 10))
+    (band,) = part["groups"]["train_total_loss"].values()
+    assert band["step"] == list(range(100, 201, 10))
+    assert "learning_rate_head" in part["tags"], "of all of them, whatever is drawn"
+
+
 def test_the_gallery_shows_the_datasets_pictures_and_no_others(
     watched: tuple[Monitor, TestClient], folder: Path
 ) -> None:
@@ -170,6 +186,12 @@ def test_the_gallery_shows_the_datasets_pictures_and_no_others(
     own = client.get("/api/experiments/good/images/test/test-000003")
     assert (own.status_code, own.headers["content-type"]) == (200, "image/jpeg")
     assert client.get("/api/experiments/good/images/test/test-000099").status_code == 404
+    for kept in (folder / "runs" / "good" / "evaluation" / "test" / "mistakes").iterdir():
+        kept.unlink()
+    whole = client.get("/api/experiments/good/mistakes?kind=all&limit=200").json()
+    assert {one["image"] for one in whole["mistakes"]} == {None}, "the dataset does not have these either"
+    assert "Some pictures are not here" in whole["note"]
+    assert whole["fetching"] is False
     assert client.get("/api/experiments/live/images/test/test-000003").status_code == 404
 
 
@@ -213,12 +235,15 @@ def test_two_monitors_of_a_folder_do_not_disturb_each_other(folder: Path, tmp_pa
         assert {n: r.index.points for n, r in first.runs.items()} == {n: r.index.points for n, r in second.runs.items()}
 
 
-def test_a_folder_that_vanishes_is_said_and_waited_for(tmp_path: Path) -> None:
+def test_a_folder_that_vanishes_is_said_once_and_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = tmp_path / "experiments"
     write_record(root / "runs" / "one")
     with watching(root, tmp_path / "cache") as (monitor, client):
         root.rename(tmp_path / "away")
         until(lambda: monitor.problem)
+        looks = monitor.scans
+        until(lambda: monitor.scans > looks + 2)
+        assert [entry.message for entry in caplog.records if "No such file" in entry.message] == [monitor.problem]
         assert client.get("/healthz").status_code == 503
         assert [one["id"] for one in client.get("/api/experiments").json()["experiments"]] == ["one"]
         (tmp_path / "away").rename(root)
@@ -233,3 +258,46 @@ def test_json_never_holds_what_json_does_not_have(tmp_path: Path) -> None:
     with watching(root, tmp_path / "cache") as (_, client):
         text = client.get("/api/experiments/one/metrics").text
         assert json.loads(text, parse_constant=pytest.fail)["tags"]["loss"]["value"] == [1.0, None]
+
+
+def test_a_run_that_goes_at_the_instant_of_a_look_takes_no_others_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "experiments"
+    for name in ("one", "two"):
+        write_record(root / "runs" / name)
+    real, met = run_watcher.stamp, run_watcher.RunWatcher._meet
+
+    def vanishing(path: Path) -> Any:
+        if path.name == "two":
+            shutil.rmtree(path, ignore_errors=True)
+        return real(path)
+
+    with watching(root, tmp_path / "cache") as (monitor, _):
+        seen = []
+        monkeypatch.setattr(run_watcher.RunWatcher, "_meet", lambda *given: (seen.append(given[1]), met(*given))[1])
+        monkeypatch.setattr(run_watcher, "stamp", vanishing)
+        until(lambda: set(monitor.runs) == {"one"})
+        assert "one" not in seen, "no run was forgotten and met again"
+
+
+def test_a_report_of_runs_that_go_meanwhile(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with watching(folder, tmp_path) as (monitor, client):
+        whole, gone = monitor.runs, iter([monitor.runs])
+        monkeypatch.setattr(Monitor, "runs", property(lambda self: next(gone, {})))
+        assert set(client.get("/api/report").json()["experiments"]) == set(whole)
+
+
+def test_before_the_first_look_nothing_lags(tmp_path: Path) -> None:
+    with open_catalogue(tmp_path / "cache") as catalogue:
+        text = exposition(Monitor(LocalSource(str(tmp_path)), catalogue), Durations())
+    (lag,) = (line for line in text.splitlines() if line.startswith("receipt_counter_monitor_scan_lag_seconds"))
+    assert float(lag.split()[1]) < 60
+
+
+def test_a_number_in_the_cache_is_never_given_again(tmp_path: Path) -> None:
+    """A worker may still be writing what bears it."""
+    with open_catalogue(tmp_path) as catalogue:
+        first = catalogue.save("run", "one", None)
+        catalogue.forget("run", "one", first)
+        assert catalogue.save("run", "two", None) > first

@@ -11,6 +11,11 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_FLOAT
 
 from receipt_counter.monitor.monitor import Monitor
 from tests.monitor.support import record, scalar, until, watching, write_events, write_record
@@ -23,6 +28,10 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 NESTED = "a: &a {x: 1, y: 2}\n" + "".join(
     f"{new}: &{new} {{{', '.join(f'k{i}: *{old}' for i in range(9))}}}\n"
     for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+MERGED = "a: &a {k: 1}\n" + "".join(
+    f"{new}: &{new} {{<<: [{','.join(9 * ['*' + old])}]}}\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 Make = Callable[[Path, Path], Any]  # (directory of the run, a folder outside) -> None
@@ -82,6 +91,14 @@ def pipe(name: str) -> Make:
     )
 
 
+def giant_tensor() -> bytes:
+    """A record of a few bytes that says it holds a tensor of a billion billion numbers."""
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=10**18)])
+    tensor = TensorProto(dtype=DT_FLOAT, tensor_shape=shape, float_val=[1.0])
+    value = Summary.Value(tag="giant", tensor=tensor)
+    return record(Event(wall_time=1.0, step=1, summary=Summary(value=[value])).SerializeToString())
+
+
 # {directory's name: (what is in it, what the run is shown with)}
 HOSTILE: dict[str, tuple[Make, str]] = {
     MARKUP: (fields(experiment_name=MARKUP), '"running"'),
@@ -133,8 +150,11 @@ HOSTILE: dict[str, tuple[Make, str]] = {
         '"running"',
     ),
     "before-1970": (lambda run, outside: (write_record(run), os.utime(run / "run.json", (-1e9, -1e9))), '"stale"'),
-    "yaml-bomb": (with_config(BOMB), '"running"'),
-    "yaml-bomb-of-mappings": (with_config(NESTED), "more than 2000 keys"),
+    "yaml-bomb": (with_config(BOMB), "YAML aliases"),
+    "yaml-bomb-of-mappings": (with_config(NESTED), "YAML aliases"),
+    "yaml-bomb-of-merges": (with_config(MERGED), "YAML aliases"),
+    "yaml-pairs": (with_config("a: &a [x, y]\nb: !!pairs [{k: *a}]"), '"value":"\u2026"'),
+    "yaml-many-keys": (with_config("".join(f"k{n}: 1\n" for n in range(2001))), "more than 2000 keys"),
     "yaml-objects": (with_config("!!python/object/apply:os.system ['echo']"), "cannot be read"),
     "yaml-list": (with_config("- 1\n"), "holds a list"),
     "yaml-deep": (with_config("[" * 5000), "cannot be read"),
@@ -157,6 +177,15 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     "event-values": (
         with_events(scalar("stage", 1, float("nan")) + scalar("stage", 2**62, float("inf"))),
         '"points":2',
+    ),
+    "event-tensor": (with_events(giant_tensor() + scalar("loss", 1, 1.0)), '"points":1'),
+    "metrics-number": (evaluated("metrics.json", '{"metrics": 5}'), '"finished"'),
+    "metrics-nothings": (
+        evaluated(
+            "metrics.json",
+            '{"per_class": {"0": null}, "answer_accuracy_by_type": {"a": 1}, "slices": {"s": {"a": null, "b": 5}}}',
+        ),
+        '"finished"',
     ),
     "metrics-list": (evaluated("metrics.json", "[]"), '"finished"'),
     "metrics-strange": (
@@ -272,6 +301,18 @@ def test_a_run_is_shown_as_what_it_is(watched: tuple[Monitor, TestClient], name:
     assert any(words in shown.text for words in HOSTILE[name][1].split("|")), shown.text[:2000]
 
 
+def test_times_are_those_that_browsers_know(watched: tuple[Monitor, TestClient]) -> None:
+    tags = ask(watched[1], "/api/experiments/event-times/metrics")["tags"]
+    assert [abs(time) < 8.64e12 for series in tags.values() for time in series["time"]] == [True] * 3
+
+
+def test_what_is_no_figure_is_left_out(watched: tuple[Monitor, TestClient]) -> None:
+    address = "/api/experiments/metrics-nothings"
+    found = ask(watched[1], f"{address}/summary")["splits"]["test"]
+    assert found["per_class"] == found["answer_accuracy_by_type"] == {}
+    assert ask(watched[1], f"{address}/slices")["slices"] == {"s": {}}
+
+
 def test_a_run_that_is_a_link_is_not_followed(watched: tuple[Monitor, TestClient]) -> None:
     _, client = watched
     assert "is not followed" in ask(client, "/api/experiments/a-link")["error"]
@@ -286,9 +327,9 @@ def test_the_whole_folder_is_listed_compared_and_reported(watched: tuple[Monitor
         assert len(ask(client, f"/api/experiments?order=desc&sort={urllib.parse.quote(sort)}")["experiments"]) == len(
             listed
         )
-    ids = ",".join(urllib.parse.quote(one["id"], safe="") for one in listed if "," not in one["id"])
+    ids = ",".join(urllib.parse.quote(one["id"].replace(",", "%2C"), safe="") for one in listed)
     compared = ask(client, f"/api/compare?ids={ids}&tags=loss,stage,epoch")
-    assert len(compared["experiments"]) == len(listed) - 1
+    assert {one["id"] for one in compared["experiments"]} == {one["id"] for one in listed}
     assert set(ask(client, "/api/report")["experiments"]) == {one["id"] for one in listed}
     assert ask(client, "/healthz")["status"] == "ok"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -19,8 +20,14 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from receipt_counter.cli.main import main
+from receipt_counter.monitor.app import create_app
+from receipt_counter.monitor.catalogue import open_catalogue
+from receipt_counter.monitor.monitor import Monitor
+from receipt_counter.monitor.serve import _Server, listening
+from receipt_counter.monitor.source import LocalSource
 from receipt_counter.training.train import train
 from scripts.training_monitor import run as training_monitor
 from tests.monitor.support import scalar, until, write_events, write_record
@@ -207,3 +214,16 @@ def test_the_documents_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     best = {name: found["experiment"] for name, found in report["comparison"]["best"].items()}
     assert best == {"val_total_loss": "b", "generation_perplexity": "b", "answer_accuracy": "a"}
     assert sorted(report["experiments"]) == sorted(report["experiment_data"]) == ["a", "b"]
+
+
+def test_trouble_while_it_listens_is_not_the_ports() -> None:
+    with pytest.raises(PermissionError), listening("127.0.0.1", 0):
+        raise PermissionError(errno.EACCES, "of a file, say")
+
+
+def test_a_signal_before_the_application_has_started_ends_it(tmp_path: Path) -> None:
+    with open_catalogue(tmp_path / "cache") as catalogue:
+        app = create_app(Monitor(LocalSource(str(tmp_path)), catalogue))
+        server = _Server(uvicorn.Config(app), app)
+        server.handle_exit(signal.SIGTERM, None)
+        assert server.should_exit

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import httpx
@@ -9,6 +10,8 @@ import pytest
 from axe_core_python.base import AXE_FILE_PATH
 
 from tests.monitor.browser import CHROMIUM
+from tests.monitor.conftest import served
+from tests.monitor.support import scalar, write_events, write_record
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
@@ -110,6 +113,41 @@ def test_runs_are_chosen_and_compared_with_the_keyboard_alone(site, tab):
     assert tab.run("document.querySelectorAll('#chosen .pill').length") == 2
 
 
+def test_what_was_chosen_can_be_cleared(site, tab):
+    tab.open(site.url)
+    for place in range(2):
+        tab.run(f"document.querySelectorAll('#runs tbody input')[{place}].click()")
+    assert tab.run("document.querySelectorAll('#runs tbody input:checked').length") == 2
+    tab.run("document.querySelector('#clear').click()")
+    assert tab.run("document.querySelectorAll('#runs tbody input:checked').length") == 0
+    assert tab.run("document.querySelector('#compare-selected').textContent") == "Compare"
+
+
+COLUMNS = "[...document.querySelectorAll('#runs thead th.number button')].slice(0, -2).map((head) => head.textContent)"
+COLUMN = "document.querySelector('#columns-list [data-key=\"column-{}\"]')"
+
+
+def test_columns_of_metrics_are_chosen_and_kept_by_the_link(site, tab):
+    tab.open(site.url)
+    usual = tab.run(COLUMNS)
+    assert len(usual) == 4
+    tab.run("document.querySelector('#columns summary').click()")
+    tab.run(f"{COLUMN.format('classification_f1')}.click()")
+    tab.run(f"{COLUMN.format('generation_perplexity')}.click()")
+    chosen, link = tab.run(COLUMNS), tab.run("location.search")
+    assert chosen == [name for name in usual if name != "Counting F1"] + ["Perplexity"]
+    assert "metrics=" in link
+    assert tab.run("document.querySelector('#columns').open"), "it stays open while one after the other is chosen"
+    tab.open(site.url + link)
+    assert tab.run(COLUMNS) == chosen
+    assert tab.run(f"{COLUMN.format('generation_perplexity')}.checked")
+    assert not tab.run(f"{COLUMN.format('classification_f1')}.checked")
+    assert "Perplexity" in tab.run("document.forms.filters.sort.textContent")
+    tab.open(f"{site.url}?metrics=none&sort=metric:generation_perplexity")
+    assert tab.run(COLUMNS) == []
+    assert tab.run("document.forms.filters.sort.value") == "metric:generation_perplexity"
+
+
 def test_the_first_tab_stop_leads_to_the_content(site, tab):
     tab.open(site.url)
     tab.press("Tab")
@@ -141,6 +179,45 @@ def test_a_zoom_is_shared_by_the_curves_and_kept_by_the_link(site, tab):
     tab.run("document.querySelector('[data-key=reset]').click()")
     tab.until("!location.search.includes('from=')")
     tab.until(f"Math.abs({RANGE}[0] - {before[0]}) < 1")
+
+
+@pytest.fixture(scope="module")
+def long_runs(tmp_path_factory):
+    """Two runs of more points than a chart of compare is asked for; one without any comes first."""
+    folder = tmp_path_factory.mktemp("long")
+    for name in ("a-first", "long-1", "long-2"):
+        write_record(folder / "runs" / name, status="finished", experiment_name=name[:4])
+    for name in ("long-1", "long-2"):
+        losses = (scalar("train_total_loss", step, 2000 / (step + 7)) for step in range(2000))
+        write_events(folder / "runs" / name, b"".join(losses))
+    with served(folder, tmp_path_factory.mktemp("long-cache")) as running:
+        yield running
+
+
+POINTS_INSIDE = """((from, to) => [...document.querySelectorAll('#charts .js-plotly-plot')].flatMap((plot) => plot.data
+  .filter(({ hoverinfo }) => hoverinfo !== 'skip').map(({ x }) => x.filter((at) => at >= from && at <= to).length)))"""
+
+
+@pytest.mark.parametrize("group", ["", "&group=none"], ids=["bands", "runs"])
+def test_a_zoom_into_runs_side_by_side_shows_every_point(long_runs, tab, group):
+    tab.open(f"{long_runs.url}compare?ids=a-first,long-1,long-2&tags=train_total_loss{group}")
+    tab.until(f"{DRAWN} > 0")
+    curves = 2 if group else 1
+    assert max(tab.run(f"{POINTS_INSIDE}(1000, 1100)")) < 50
+    x, y, width, height = tab.run(AREA)
+    tab.drag((x + 0.5 * width, y + height / 2), (x + 0.56 * width, y + height / 2))
+    tab.until("location.search.includes('from=')")
+    seen = "new URLSearchParams(location.search)"
+    start, end = (float(tab.run(f"{seen}.get('{name}')")) for name in ("from", "to"))
+    inside = sum(start <= step <= end for step in range(2000))
+    assert inside > 60
+    tab.until(f"{POINTS_INSIDE}({start}, {end}).join() === '{','.join(curves * [str(inside)])}'")
+    tab.open(tab.run("location.href"))
+    tab.until(f"{DRAWN} > 0")
+    assert tab.run(f"{POINTS_INSIDE}({start}, {end})") == curves * [inside]
+    tab.run("document.querySelector('[data-key=reset]').click()")
+    tab.until(f"Math.max(...{POINTS_INSIDE}(0, 2000)) > {inside + 1}")
+    assert tab.problems == []
 
 
 def test_smoothing_scale_axis_and_curves_are_kept_by_the_link(site, tab):
@@ -250,6 +327,85 @@ def test_seeds_are_grouped_into_bands(site, tab):
     tab.until(f"{names}.length === {len(site.seeds)}")
     assert "group=none" in tab.run("location.search")
     assert tab.run("document.querySelectorAll('#metrics .best').length") > 0
+
+
+def test_two_changes_in_a_row_are_both_shown_at_once(site, tab):
+    tab.open(site.url)
+    tab.until("document.querySelector('#connection').dataset.state === 'live'")
+    tab.run("""(() => { const ask = window.fetch; window.asked = 0; window.fetch = async (...given) => {
+      window.asked += String(given[0]).startsWith('api/experiments');
+      await new Promise((done) => setTimeout(done, 300));
+      return ask(...given); }; })()""")
+    tab.run(f"{CHOOSE}('#theme', 'dark')")
+    tab.run(f"{CHOOSE}('#theme', 'light')")
+    tab.until("window.asked === 2", 2.5)
+
+
+ANSWER = """(() => {{ const ask = window.fetch; window.fetch = async (...given) => {{
+  const [address, answer] = [String(given[0]), await ask(...given)];
+  window.addresses = [...(window.addresses ?? []), address];
+  {} return answer; }}; }})()"""
+
+
+def answering(tab, script):
+    """What the monitor answers to the page, changed on its way by a script that knows `address` and `answer`."""
+    tab.call("Page.addScriptToEvaluateOnNewDocument", source=ANSWER.format(script))
+
+
+def test_reading_is_shown_until_it_has_ended(site, tab, pages_folder):
+    """However few runs change last."""
+    answering(
+        tab,
+        """if (address === "api/experiments" && !window.told) { window.told = true;
+             return Response.json({ ...await answer.json(), scanning: { done: 1, total: 9 } }); }""",
+    )
+    tab.open(site.url)
+    overview = "document.querySelector('#overview').textContent"
+    assert "1 / 9read" in tab.run(overview)
+    tab.until("document.querySelector('#connection').dataset.state === 'live'")
+    record = pages_folder / "runs" / site.failed / "run.json"
+    record.write_text(record.read_text() + "\n")
+    tab.until(f"!{overview}.includes('read')")
+
+
+def test_a_variant_of_two_studies_is_two_groups(site, tab):
+    answering(
+        tab,
+        """if (address.startsWith("api/compare")) { const found = await answer.json();
+             const named = (place) => ({ variant: "same", study: `study-${place % 2}` });
+             found.experiments.forEach((run, place) => Object.assign(run, named(place)));
+             return Response.json(found); }""",
+    )
+    tab.open(pages(site)["compare"])
+    looks = "[...document.querySelectorAll('#chosen .swatch')].map((one) => one.style.borderTopColor)"
+    colours = tab.run(looks)
+    assert (len(colours), len(set(colours))) == (4, 2)
+
+
+def test_of_two_splits_chosen_in_a_row_the_later_one_is_shown(site, tab):
+    answering(tab, "if (address.includes('split=val')) await new Promise((done) => setTimeout(done, 700));")
+    tab.open(f"{site.url}run?id={site.finished}")
+    tab.until("document.querySelectorAll('.mistake').length > 3")
+    confusion = "document.querySelector('#evaluation-charts .plot').getAttribute('aria-label')"
+    before = tab.run(confusion)
+    for split in ("val", "analysis"):
+        tab.run(f"document.querySelector('#splits [data-key={split}]').click()")
+    asked = "window.addresses.filter((address) => address.includes('/slices')).length"
+    tab.until(f"{asked} === 3")
+    time.sleep(1)
+    assert tab.run("location.search.includes('split=analysis')")
+    assert tab.run(confusion) == before
+
+
+def test_the_latest_figures_are_the_latest_in_a_zoom_too(site, tab):
+    def step():
+        tab.until("document.querySelectorAll('#tiles .tile').length > 2")
+        return tab.run("document.querySelector('#tiles').textContent.match(/step (\\d+)/)[1]")
+
+    tab.open(f"{site.url}run?id={site.finished}")
+    last = step()
+    tab.open(f"{site.url}run?id={site.finished}&from=10&to=100")
+    assert (step(), int(last) > 100) == (last, True)
 
 
 def test_an_unknown_run_is_said(site, tab):

@@ -20,6 +20,7 @@ from receipt_counter.storage.files import write_atomic
 from tests.monitor import pages_store
 from tests.monitor.browser import CHROMIUM
 from tests.monitor.conftest import served
+from tests.monitor.support import scalar, write_events, write_record
 from tests.report.fabricate_search import fabricate_rows
 from tests.support import small_config, write_squares
 
@@ -90,6 +91,35 @@ def test_a_lost_connection_is_said_and_mended_by_itself(tab, pages_folder, tmp_p
         tab.until("document.querySelector('#connection').dataset.state === 'live'", 20)
         assert tab.run(f"{banner}.hidden") is True
         tab.until(f"Number(document.documentElement.dataset.ready) > {before}")
+
+
+def test_a_folder_out_of_sight_is_said_as_that(tab, tmp_path):
+    """The monitor answers: it is its folder that is gone, and comes back."""
+    folder = tmp_path / "store"
+    write_record(folder / "runs" / "one")
+    with served(folder, tmp_path / "cache") as site:
+        folder.rename(tmp_path / "away")
+        tab.open(site.url)
+        banner = "document.querySelector('#banner')"
+        tab.until(f"{banner}.textContent.includes('No such file')", 20)
+        assert "connection" not in tab.run(f"{banner}.textContent")
+        assert tab.run("document.querySelector('#connection').textContent") == "Folder out of sight"
+        assert tab.run("document.querySelectorAll('#runs tbody tr').length") == 1
+        (tmp_path / "away").rename(folder)
+        tab.until(f"{banner}.hidden", 20)
+
+
+def test_the_first_curve_takes_the_place_of_the_words_that_there_is_none(tab, tmp_path):
+    run = tmp_path / "store" / "runs" / "one"
+    write_record(run)
+    with served(tmp_path / "store", tmp_path / "cache") as site:
+        tab.open(f"{site.url}run?id=one")
+        words = "document.querySelector('#curves').innerText.includes('Nothing has been logged yet')"
+        assert tab.run(words)
+        tab.until("document.querySelector('#connection').dataset.state === 'live'")
+        write_events(run, scalar("loss", 1, 1.0) + scalar("loss", 2, 0.5))
+        tab.until(f"{LAST_STEP} === 2")
+        assert not tab.run(words)
 
 
 @pytest.fixture(scope="module")

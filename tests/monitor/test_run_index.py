@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receipt_counter.errors import UserError
+from receipt_counter.monitor import run_index
 from receipt_counter.monitor.columns import ColumnsLostError
 from receipt_counter.monitor.event_files import EventDecoder
-from receipt_counter.monitor.run_index import RunIndex, update_index
+from receipt_counter.monitor.run_index import RunIndex, event_files, unread_bytes, update_index
 from tests.monitor.support import restart, scalar, write_events
 
 
@@ -143,3 +146,45 @@ def test_a_broken_file_does_not_stop_the_next_one(reader: Reader) -> None:
     assert [step for step, _ in reader.points()] == [1, 2]
     (problem,) = reader.index.problems
     assert "corrupt record length at byte" in problem
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again_once_it_changed(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_events(reader.run, losses(1, 2))
+
+    def refuse(path: str, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_index, "_unlinked", refuse)
+        assert reader.read()
+        assert reader.index.problems == [
+            f"{file.name}: cannot be read (Permission denied) at byte 0; what follows cannot be read"
+        ]
+        assert not reader.read(), "nothing new to tell"
+    present = event_files(file.parent)
+    assert unread_bytes(reader.index, present) == 0, "no worker is asked for what cannot be opened"
+    file.chmod(0o600)
+    assert reader.read()
+    assert (reader.index.problems, len(reader.points())) == ([], 2)
+
+
+def test_a_full_disk_is_no_fault_of_the_event_file(reader: Reader) -> None:
+    write_events(reader.run, losses(1, 2))
+    reader.place.write_text("a file where the columns are to lie")
+    with pytest.raises(UserError, match="cannot write"):
+        reader.read()
+    assert reader.index.problems == []
+
+
+def test_a_link_put_in_place_of_an_event_file_is_not_followed(reader: Reader, tmp_path: Path) -> None:
+    """Between the look at the directory and the opening of the file."""
+    file = write_events(reader.run, losses(1))
+    present = event_files(file.parent)
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_index, "event_files", lambda directory: present)
+        reader.read()
+    assert "loss" not in reader.index.tags

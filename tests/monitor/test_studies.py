@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +13,19 @@ import pytest
 from fastapi.testclient import TestClient
 
 from receipt_counter.config.loading import to_yaml
-from receipt_counter.katib.experiment import write_document
+from receipt_counter.errors import UserError
+from receipt_counter.katib.experiment import read_document, write_document
+from receipt_counter.monitor import study_jobs, study_watcher
+from receipt_counter.monitor.catalogue import open_catalogue
 from receipt_counter.storage.files import read_json, write_json
 from receipt_counter.storage.store import run_id
 from receipt_counter.storage.versions import code_version
 from receipt_counter.study.compile import ablation_document
+from receipt_counter.study.documents import study_files, study_settings
 from receipt_counter.study.runs import with_seed
 from receipt_counter.study.settings import StudySettings
 from receipt_counter.study.variants import BASELINE, Variant
+from tests.monitor import bad_jobs
 from tests.monitor.support import until, watching, write_record
 from tests.report.fabricate import CONFIG, fabricate_run
 
@@ -27,6 +34,19 @@ VARIANTS = {
     BASELINE: Variant(BASELINE, {}),
     "no_counting": Variant("no_counting", {"training.loss_weights.classification": 0.0}, "loss_weights"),
 }
+FOREIGN = """
+apiVersion: kubeflow.org/v1beta1
+kind: Experiment
+metadata: {name: foreign}
+spec:
+  objective: {type: minimize, objectiveMetricName: loss}
+  algorithm: {algorithmName: random}
+  parameters:
+  - {name: lr, parameterType: double, feasibleSpace: {min: "0.01", max: "0.03"}}
+  trialTemplate:
+    trialParameters: [{name: lr, reference: lr}]
+    trialSpec: {apiVersion: batch/v1, kind: Job, spec: {template: {spec: {containers: [{name: one}]}}}}
+"""
 HEADER = "trial,status,seed,variant,classification_accuracy,attempts,started,ended,seconds,message\n"
 
 
@@ -135,3 +155,118 @@ def test_nothing_is_written_into_the_study(watched: tuple[Study, TestClient]) ->
     study, _ = watched
     names = {path.name for path in study.directory.iterdir()}
     assert names == {"experiment.yaml", "trials.csv", "trials", "analysis.json", "sweep.json"}
+
+
+def test_an_analysis_that_does_not_end_is_stopped_and_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, names = tmp_path / "experiments", ("endless", "other", STUDY)
+    for name in names:
+        shutil.copytree(Study(tmp_path / name).directory, root / "studies" / name)
+    with watching(root, tmp_path / "cache") as (monitor, client):
+        until(lambda: all(study.plan for study in monitor.studies.values()) and len(monitor.studies) == 3, 60)
+        monkeypatch.setattr(study_watcher, "JOB_SECONDS", 4.0)
+        monkeypatch.setattr(study_jobs, "analyse_study", bad_jobs.analyse_study)
+
+        def ask(name: str) -> dict[str, Any]:
+            found: dict[str, Any] = client.get(f"/api/studies/{name}").json()
+            return found
+
+        assert [ask(name)["analysis_state"] for name in names] == 3 * ["computing"]
+        until(lambda: all(ask(name)["analysis_state"] != "computing" for name in names), 90)
+        said = {name: ask(name)["analysis_problem"] for name in names}
+        assert said.pop("endless") == "Its analysis took too long: it was stopped after 4 seconds"
+        assert set(said.values()) == {"nothing yet"}
+        before = monitor.version
+        (root / "studies" / "endless" / "trials.csv").write_text(HEADER)
+        until(lambda: monitor.version > before)
+        assert ask("endless")["analysis_state"] == "unavailable", "it rests, others come first"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({}, None),
+        ({"parallelism:": "job:\n      image: x\n    parallelism:"}, None),
+        ({"    seed: 42": "    seed: 42\n    no_such_key: 1"}, "no_such_key"),
+        ({"receipt-counter/split: val": "receipt-counter/other: val"}, None),
+    ],
+    ids=["of this version", "with older settings", "with another config", "without a split"],
+)
+def test_a_search_of_another_version_is_a_search(tmp_path: Path, change: dict[str, str], problem: str | None) -> None:
+    study = tmp_path / "studies" / "search"
+    study.mkdir(parents=True)
+    text = (Path(__file__).parents[2] / "manifests" / "katib" / "hyperparameter.yaml").read_text()
+    for old, new in change.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    (study / "experiment.yaml").write_text(text)
+    plan = study_jobs.read_plan(tmp_path, study)
+    assert (plan["kind"], plan["seeds"], len(plan["parameters"])) == ("hyperparameter", [42, 43], 7)
+    assert (problem in plan["problem"]) if problem else plan["problem"] is None
+    assert bool(plan["base"]) == (problem is None)
+    if "parallelism:" in change:
+        with pytest.raises(UserError, match=r"study.yaml: job.image: no setting of this version"):
+            study_settings(study_files(read_document(study / "experiment.yaml")))
+
+
+def test_somebody_elses_experiment_is_a_search(tmp_path: Path) -> None:
+    study = tmp_path / "studies" / "foreign"
+    study.mkdir(parents=True)
+    (study / "experiment.yaml").write_text(FOREIGN)
+    plan = study_jobs.read_plan(tmp_path, study)
+    assert (plan["kind"], plan["objective"], plan["base"]) == ("hyperparameter", "loss", {})
+
+
+def test_why_a_plan_cannot_be_read_stays_said(tmp_path: Path) -> None:
+    """While trials end, and after the monitor began anew."""
+    root = tmp_path / "experiments"
+    study = root / "studies" / "broken"
+    study.mkdir(parents=True)
+    (study / "experiment.yaml").write_text("[]")
+
+    def error(client: TestClient) -> str:
+        return str(client.get("/api/studies/broken").json().get("error"))
+
+    with watching(root, tmp_path / "cache") as (monitor, client):
+        until(lambda: "must be a Kubernetes object" in error(client), 60)
+        (study / "trials.csv").write_text("trial,status\none,failed\n")
+        until(lambda: monitor.studies["broken"].rows)
+        assert "must be a Kubernetes object" in error(client)
+    with watching(root, tmp_path / "cache") as (monitor, client):
+        until(lambda: monitor.studies)
+        assert "must be a Kubernetes object" in error(client)
+
+
+def test_a_study_that_goes_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
+    study = Study(tmp_path / "experiments")
+    with watching(study.root, tmp_path / "cache") as (monitor, client):
+        until(lambda: monitor.studies)
+        settled(client)
+        assert list((tmp_path / "cache").rglob("studies/*.json"))
+        shutil.rmtree(study.directory)
+        until(lambda: not monitor.studies)
+    assert not list((tmp_path / "cache").rglob("studies/*.json"))
+    with open_catalogue(tmp_path / "cache") as catalogue:
+        assert catalogue.load("study") == {}
+
+
+def test_an_analysis_is_final_whatever_the_clock_says_of_its_file(tmp_path: Path) -> None:
+    """As after a copy, or from a store whose objects come one after the other."""
+    study = Study(tmp_path / "experiments")
+    study.add_row("a,succeeded,1,baseline,0.9,1,,,60.0,")
+    analysis = {"kind": "ablation", "failures": {"counts": {"succeeded": 1}}}
+    write_json(study.directory / "analysis.json", analysis)
+    os.utime(study.directory / "analysis.json", (1e9, 1e9))
+    assert study_jobs._final_analysis(study.root, study.directory) == analysis
+    study.add_row("b,succeeded,2,baseline,0.9,1,,,60.0,")
+    assert study_jobs._final_analysis(study.root, study.directory) is None
+
+
+def test_an_analysis_that_cannot_be_drawn_is_shown_without_its_figures(tmp_path: Path) -> None:
+    study = Study(tmp_path / "experiments")
+    write_json(study.directory / "analysis.json", {"kind": "ablation", "findings": ["One."], "priority_metrics": []})
+    assert study_jobs.analyse_study(study.root, study.directory, tmp_path / "results.json") == "final"
+    found = study_jobs.read_results(tmp_path / "results.json")
+    assert found["problem"].startswith("Not all figures can be drawn: IndexError")
+    assert found["analysis"]["findings"] == ["One."]

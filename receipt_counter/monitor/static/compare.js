@@ -15,21 +15,25 @@ const [HEIGHT, ROW, LEAST] = [290, 26, 330]; // pixels
 const BAND = "26"; // transparency of a band, as hex digits
 
 let found = null;
-let known = [];
+let turns = 0; // questions asked so far
 let drawnControls = "";
 const grid = new ChartGrid(byId("charts"), (range) => {
-  const [from, to] = range ?? [null, null];
-  state.set({ from: from === null ? null : Number(Number(from).toFixed(2)), to: to === null ? null : Number(Number(to).toFixed(2)) });
-  draw();
+  const [from, to] = (range ?? [null, null]).map((end) => (end === null ? null : Number(Number(end).toFixed(2))));
+  state.set({ from, to });
+  reload();
 });
 const sides = new ChartGrid(byId("bars"), null);
 
 const grouped = () => state.get("group") !== "none";
 
+/** What the seeds of a variant share: variants of two studies may have one name. */
+const groupOf = (run) => JSON.stringify([run.study, runName(run)]);
+
 /** The baseline first, then groups as they were chosen, seeds in order. */
 function byGroup(runs) {
-  const groups = [...new Set(runs.map(runName))].sort((a, b) => (b === "baseline") - (a === "baseline"));
-  return (a, b) => groups.indexOf(runName(a)) - groups.indexOf(runName(b)) || (a.seed ?? 0) - (b.seed ?? 0);
+  const baselines = new Set(runs.filter((run) => runName(run) === "baseline").map(groupOf));
+  const groups = [...new Set(runs.map(groupOf))].sort((a, b) => baselines.has(b) - baselines.has(a));
+  return (a, b) => groups.indexOf(groupOf(a)) - groups.indexOf(groupOf(b)) || (a.seed ?? 0) - (b.seed ?? 0);
 }
 
 /** The head of a run's column, in two lines. */
@@ -37,8 +41,8 @@ const heading = (run, note) => h("span", {}, runName(run), h("br"), h("span", { 
 
 /** What has a colour of its own: a run, or the seeds of a variant together. */
 function looks() {
-  const groups = [...new Set(found.experiments.map(runName))];
-  return new Map(found.experiments.map((run, place) => [run.id, grouped() ? groups.indexOf(runName(run)) : place]));
+  const groups = [...new Set(found.experiments.map(groupOf))];
+  return new Map(found.experiments.map((run, place) => [run.id, grouped() ? groups.indexOf(groupOf(run)) : place]));
 }
 
 function chosen() {
@@ -55,7 +59,7 @@ function chosen() {
 
 function remove(id) {
   state.set({ ids: joined(state.list("ids").filter((other) => other !== id)) });
-  again();
+  reload();
 }
 
 function metrics() {
@@ -97,7 +101,7 @@ function curvesOf(tag, index, weight) {
 function draw() {
   const now = view();
   const index = looks();
-  const all = chartsOf(known);
+  const all = chartsOf(found.tags);
   // Overlaid, every tag needs a chart of its own.
   const parts = shown(all, now.tags ?? USUAL).flatMap((part) => part.tags.map(({ tag, name }) => ({
     id: tag, name: part.tags.length === 1 || name === title(tag) ? title(tag) : `${part.name}: ${name.toLowerCase()}`, log: part.log, height: HEIGHT, tags: [{ tag }],
@@ -110,7 +114,7 @@ function draw() {
   const asked = JSON.stringify([all, now.from, now.to, grouped()]);
   if (asked !== drawnControls) {
     drawnControls = asked;
-    controls(byId("controls"), { parts: all, redraw: draw, reload: again, retagged: again, usual: USUAL, time: false, groups: true });
+    controls(byId("controls"), { parts: all, redraw: draw, reload, retagged: reload, usual: USUAL, time: false, groups: true });
   }
 }
 
@@ -129,10 +133,15 @@ function barChart(chart, name) {
   }, { summary: runs.map((run, i) => `${runTitle(run)} ${figure(name, values[i].value)}`).join(", ") });
 }
 
+/** The metrics of the radar, and the runs that have all of them. */
+function complete() {
+  const names = RADAR.filter((name) => name in found.metrics);
+  return { names, runs: found.experiments.filter(({ id }) => names.every((name) => Number.isFinite(found.metrics[name][id]?.value))) };
+}
+
 function radar(chart) {
   const index = looks();
-  const names = RADAR.filter((name) => name in found.metrics);
-  const runs = found.experiments.filter(({ id }) => names.every((name) => Number.isFinite(found.metrics[name][id]?.value)));
+  const { names, runs } = complete();
   const round = (list) => [...list, list[0]];
   const lowest = Math.min(...runs.flatMap(({ id }) => names.map((name) => found.metrics[name][id].value)));
   chart.draw(runs.map((run) => ({
@@ -146,7 +155,8 @@ function radar(chart) {
 function sideBySide() {
   const names = BARS.filter((name) => name in found.metrics);
   const parts = names.map((name) => ({ id: name, file: `bars_${name}`, name: title(name) }));
-  const radial = RADAR.filter((name) => name in found.metrics).length > 2 ? [{ id: "radar", name: "All together" }] : [];
+  const { names: spokes, runs } = complete();
+  const radial = spokes.length > 2 && runs.length ? [{ id: "radar", name: "All together" }] : [];
   sides.show([...parts, ...radial], ({ id }, chart) => (id === "radar" ? radar(chart) : barChart(chart, id)));
 }
 
@@ -156,19 +166,7 @@ function differences() {
     table("Config", [{ name: "Key" }, ...found.experiments.map((run) => ({ name: heading(run, "") }))], rows, { class: "compare-table" }))) : h("p", { class: "empty", text: "Nothing but the seed, at most." }));
 }
 
-async function compare() {
-  const ids = state.list("ids");
-  byId("none").hidden = ids.length > 0;
-  byId("content").hidden = ids.length === 0;
-  if (!ids.length) {
-    fill(byId("chosen"));
-    byId("count").textContent = "";
-    return;
-  }
-  const tags = [...(view().tags ?? USUAL)].join(",");
-  [found, { tags: known }] = await Promise.all([get("api/compare", { ids: ids.join(","), tags, points: POINTS, group: grouped() ? "variant" : "none" }),
-    get(`api/experiments/${encodeURIComponent(ids[0])}`).catch(() => ({ tags: [] }))]);
-  found.experiments.sort(byGroup(found.experiments));
+function show() {
   document.title = `Compare ${found.experiments.length} runs`;
   chosen();
   metrics();
@@ -177,6 +175,29 @@ async function compare() {
   differences();
 }
 
-const again = follow(async (change) => {
+/** Everything as the link says it now; of two questions in a row the later one counts. */
+async function compare() {
+  const ids = state.list("ids");
+  const turn = (turns += 1);
+  byId("none").hidden = ids.length > 0;
+  byId("content").hidden = ids.length === 0;
+  if (!ids.length) {
+    fill(byId("chosen"));
+    byId("count").textContent = "";
+    return;
+  }
+  const { tags, from, to } = view();
+  const list = (names) => [...names].map((name) => name.replaceAll(",", "%2C")).join(",");
+  const answer = await get("api/compare", { ids: list(ids), tags: list(tags ?? USUAL), points: POINTS, from, to, group: grouped() ? "variant" : "none" });
+  if (turn !== turns) return;
+  found = answer;
+  found.experiments.sort(byGroup(found.experiments));
+  show();
+}
+
+// What went wrong when a reader asked is told by the banner.
+const reload = () => compare().catch((problem) => console.info(problem.message));
+
+follow(async (change) => {
   if (change.all || state.list("ids").some((id) => change.experiments.has(id))) await compare();
 });

@@ -8,6 +8,7 @@ import { colours } from "./project.js";
 import { state } from "./state.js";
 
 const PAGE = 12; // mistakes asked for at a time
+const SOON = 3000; // ms until pictures that are on their way are asked for again
 const KINDS = { all: "All", count: "Wrong counts", answer: "Wrong answers" };
 const VERDICTS = { target: "target", minimum: "minimum", failed: "failed", unknown: "not measured" };
 const SLICE_FIGURES = ["classification_accuracy", "answer_accuracy"];
@@ -19,6 +20,7 @@ export class Evaluation {
     this.address = address;
     this.charts = null;
     this.shownMistakes = PAGE;
+    this.turns = { show: 0, mistakes: 0 }; // of two answers the later question's counts
     byId("more").addEventListener("click", () => { this.shownMistakes += PAGE; this.mistakes(); });
   }
 
@@ -40,9 +42,11 @@ export class Evaluation {
 
   async show() {
     const split = this.split;
+    const turn = (this.turns.show += 1);
     fill(byId("splits"), choices(this.run.splits, split, (name) => { state.set({ split: name }); this.shownMistakes = PAGE; this.show(); }));
     this.figures(this.summary.splits[split]);
     const [confusion, slices] = await Promise.all(["confusion", "slices"].map((part) => get(`${this.address}/${part}`, { split }).catch(() => null)));
+    if (turn !== this.turns.show) return;
     this.charts ??= { confusion: new Chart("Counts: truth and prediction", { height: 330 }), classes: new Chart("By class", { height: 330 }), types: new Chart("By kind of question", { height: 330 }), slices: new Chart("Slices", { size: "wide" }) };
     byId("evaluation-charts").append(...Object.values(this.charts).map(({ card }) => card));
     if (confusion) drawConfusion(this.charts.confusion, confusion);
@@ -74,9 +78,16 @@ export class Evaluation {
 
   async mistakes() {
     const kind = state.get("kind", "all");
+    const turn = (this.turns.mistakes += 1);
+    clearTimeout(this.timer);
     fill(byId("kinds"), choices(Object.keys(KINDS), kind, (name) => { state.set({ kind: name === "all" ? null : name }); this.shownMistakes = PAGE; this.mistakes(); }, (name) => KINDS[name]));
-    const { mistakes, total } = await get(`${this.address}/mistakes`, { split: this.split, kind, offset: 0, limit: this.shownMistakes });
-    fill(byId("gallery"), mistakes.length ? mistakes.map(card) : h("p", { class: "empty", text: "None of this kind." }));
+    const { mistakes, total, note, fetching } = await get(`${this.address}/mistakes`, { split: this.split, kind, offset: 0, limit: this.shownMistakes });
+    if (turn !== this.turns.mistakes) return;
+    if (fetching) this.timer = setTimeout(() => this.mistakes().catch((problem) => console.info(problem.message)), SOON);
+    byId("pictures-note").hidden = !note;
+    byId("pictures-note").textContent = note ?? "";
+    const missing = fetching ? "picture on its way" : "no picture here";
+    fill(byId("gallery"), mistakes.length ? mistakes.map((mistake) => card(mistake, missing)) : h("p", { class: "empty", text: "None of this kind." }));
     byId("more").hidden = mistakes.length >= total;
     byId("more").textContent = `Show more (${total - mistakes.length} left)`;
   }
@@ -162,11 +173,11 @@ function drawSlices(chart, { overall, slices }) {
 
 const lowest = (entries, names) => Math.min(1, ...entries.flatMap(({ entry }) => names.map((name) => entry[name]?.low ?? 1)));
 
-function card(mistake) {
-  const picture = mistake.thumbnail ?? mistake.image;
+function card(mistake, missing) {
+  const picture = mistake.thumbnail;
   const confidence = mistake.confidence === null ? "" : ` (${Math.round(100 * mistake.confidence)} %)`;
   return h("article", { class: "card mistake" },
-    picture ? h("a", { href: mistake.image ?? picture, target: "_blank" }, h("img", { src: picture, alt: `Picture ${mistake.id}`, loading: "lazy" })) : h("div", { class: "missing", text: "no picture kept" }),
+    picture ? h("a", { href: mistake.image, target: "_blank" }, h("img", { src: picture, alt: `Picture ${mistake.id}`, loading: "lazy" })) : h("div", { class: "missing", text: missing }),
     h("div", { class: "text" },
       h("h3", {}, h("span", { class: mistake.miscounted ? "wrong" : "right", text: `counted ${mistake.predicted}${confidence}` }), h("span", { text: `truth ${mistake.truth}` })),
       h("ul", {}, mistake.answers.map(({ question, predicted, truth, correct }) => h("li", {},

@@ -10,6 +10,7 @@ const PAGE = 100; // rows; more at once would make typing slow
 const FEW = 8; // changed runs that are asked for one by one
 const FIRST_METRICS = ["classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu", "generation_rouge1_f", "val_total_loss"];
 const METRICS_SHOWN = 4;
+const NO_METRICS = "none"; // in the link
 const SORTS = {
   "": ["What needs attention", (run) => [urgency(run.status), -seconds(run.updated ?? run.started)]],
   name: ["Name", (run) => [runName(run), run.seed]],
@@ -36,10 +37,20 @@ const compareKeys = (a, b) => {
   return 0;
 };
 
-function metricNames() {
+/** Metrics that runs have, those that are looked at first in front. */
+function knownMetrics() {
   const found = new Set([...runs.values()].flatMap((run) => Object.keys(run.metrics ?? {})));
-  const chosen = state.list("metrics").filter((name) => found.has(name));
-  return chosen.length ? chosen : FIRST_METRICS.filter((name) => found.has(name)).slice(0, METRICS_SHOWN);
+  const others = [...found].filter((name) => !FIRST_METRICS.includes(name)).sort((a, b) => title(a).localeCompare(title(b), "en"));
+  return [...FIRST_METRICS.filter((name) => found.has(name)), ...others];
+}
+
+const usualMetrics = (known) => FIRST_METRICS.filter((name) => known.includes(name)).slice(0, METRICS_SHOWN);
+
+/** The columns of metrics: those of the link, else the usual ones. */
+function shownMetrics(known = knownMetrics()) {
+  const asked = state.list("metrics");
+  const chosen = asked.filter((name) => known.includes(name));
+  return chosen.length || asked.includes(NO_METRICS) ? chosen : usualMetrics(known);
 }
 
 function matching() {
@@ -73,7 +84,7 @@ function bestOf(found, names) {
 }
 
 function render() {
-  const names = metricNames();
+  const names = shownMetrics();
   const found = matching();
   const chips = state.list("status");
   const shown = sorted(chips.length ? found.filter((run) => chips.includes(run.status)) : found);
@@ -111,11 +122,13 @@ function filters(found, chips) {
   const form = byId("filters");
   const names = [...new Set([...runs.values()].map((run) => run.study).filter(Boolean))].sort();
   fill(form.study, h("option", { value: "", text: "All" }), names.map((name) => h("option", { value: name, text: name })));
-  const metrics = metricNames().map((name) => [`metric:${name}`, title(name)]);
+  const sorted = state.get("sort").startsWith("metric:") ? [state.get("sort").slice(7)] : [];
+  const metrics = [...new Set([...shownMetrics(), ...sorted])].map((name) => [`metric:${name}`, title(name)]);
   const sorts = [...Object.entries(SORTS).map(([name, [text]]) => [name, text]), ...metrics];
   fill(form.sort, sorts.map(([value, text]) => h("option", { value, text })));
   for (const name of ["q", "study", "sort"]) if (document.activeElement !== form[name]) form[name].value = state.get(name);
   form.group.checked = state.get("group") === "study";
+  columns();
   fill(byId("chips"), STATUSES.map((name) => {
     const count = found.filter((run) => run.status === name).length;
     return count || chips.includes(name) ? h("button", {
@@ -123,6 +136,22 @@ function filters(found, chips) {
       on: { click: () => change({ status: joined(toggled(state.list("status"), name)) }) },
     }, status(name), h("b", { text: String(count) })) : null;
   }));
+}
+
+/** Which metrics have a column. */
+function columns() {
+  const known = knownMetrics();
+  const shown = shownMetrics(known);
+  const choose = (name) => {
+    const now = toggled(shownMetrics(), name);
+    const usual = usualMetrics(known);
+    const asUsual = now.length === usual.length && now.every((other, place) => other === usual[place]);
+    change({ metrics: asUsual ? null : joined(now) || NO_METRICS });
+  };
+  byId("columns").hidden = known.length === 0;
+  fill(byId("columns-list"), known.map((name) => h("label", {}, h("input", {
+    type: "checkbox", checked: shown.includes(name), data: { key: `column-${name}` }, on: { change: () => choose(name) },
+  }), ` ${title(name)}`)));
 }
 
 const toggled = (list, item) => (list.includes(item) ? list.filter((other) => other !== item) : [...list, item]);
@@ -171,10 +200,9 @@ function row({ run, chosen, names, best }) {
   const name = runName(run);
   const where = run.epochs ? `epoch ${run.epoch ?? 0} of ${run.epochs}, step ${run.step ?? 0}` : `step ${run.step ?? 0}`;
   const box = h("input", {
-    type: "checkbox", "aria-label": `Select ${name} seed ${run.seed}`, data: { key: `select-${run.id}` },
+    type: "checkbox", "aria-label": `Select ${name} seed ${run.seed}`, data: { key: `select-${run.id}` }, checked: chosen,
     on: { change: ({ target }) => select(run.id, target.checked) },
   });
-  box.checked = chosen;
   return h("tr", { class: chosen ? "chosen" : "" },
     h("td", { class: "select" }, box), h("td", { title: run.error }, status(run.status)),
     h("th", { scope: "row", class: "name", title: name }, h("a", { href: link("run", { id: run.id }), data: { key: `open-${run.id}` }, text: name }), !run.study && run.variant && run.variant !== run.name ? h("span", { class: "soft", text: ` ${run.name}` }) : null),
@@ -215,7 +243,7 @@ function pager(page, pages) {
 }
 
 async function load(changes) {
-  const few = !changes.all && changes.experiments.size <= FEW;
+  const few = !changes.all && !scanning && changes.experiments.size <= FEW; // the list tells how far reading is
   const asked = few
     ? Promise.all([...changes.experiments].map((id) => get(`api/experiments/${encodeURIComponent(id)}`).catch((problem) => {
       if (problem.status !== 404) throw problem;

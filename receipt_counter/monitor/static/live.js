@@ -43,6 +43,7 @@ export function follow(load) {
     timer = null;
     if (busy) return;
     busy = true;
+    let again = GATHER;
     const change = waiting;
     waiting = nothing();
     try {
@@ -51,10 +52,10 @@ export function follow(load) {
     } catch (problem) {
       console.info(`Asking again: ${problem.message}`);
       waiting.all = true;
+      again = RETRY;
     }
     busy = false;
-    if (waiting.all) soon(RETRY);
-    else if (waiting.experiments.size || waiting.studies.size) soon();
+    if (waiting.all || waiting.experiments.size || waiting.studies.size) soon(again);
   };
   const everything = () => { waiting.all = true; run(); };
   connect((change) => {
@@ -68,6 +69,14 @@ export function follow(load) {
   return everything;
 }
 
+/** Why the monitor cannot see its folder; null: it can. Fails where the monitor itself gives no answer. */
+async function trouble() {
+  const response = await fetch("healthz", { signal: AbortSignal.timeout(PATIENCE) });
+  const { status, problem } = await response.json();
+  lastAnswer = new Date();
+  return status === "failing" ? problem ?? "The monitor has not looked at its folder for a while" : null;
+}
+
 function connect(changed, everything) {
   let source = null;
   let poll = null;
@@ -76,6 +85,7 @@ function connect(changed, everything) {
     poll = null;
     say("live");
     everything();
+    check();
   };
   const down = () => {
     if (poll !== null || document.hidden) return;
@@ -84,13 +94,24 @@ function connect(changed, everything) {
   };
   const ask = async () => {
     try {
-      await get("healthz", {}, { signal: AbortSignal.timeout(PATIENCE) });
+      await trouble();
       if (poll === null) return;
       say("polling");
       everything();
       if (source.readyState === EventSource.CLOSED) open();
     } catch {
       if (poll !== null) say("lost");
+    }
+  };
+  // A stream can be dead without a word, as after a laptop's sleep; and what it tells of may be out of sight.
+  const check = async () => {
+    if (poll !== null || document.hidden) return;
+    try {
+      const problem = await trouble();
+      if (poll === null) say(problem ? "failing" : "live", problem);
+    } catch {
+      source.close();
+      down();
     }
   };
   const open = () => {
@@ -110,31 +131,26 @@ function connect(changed, everything) {
       open();
     }
   });
-  // A stream can be dead without a word, as after a laptop's sleep.
-  setInterval(async () => {
-    if (poll !== null || document.hidden) return;
-    try {
-      await get("healthz", {}, { signal: AbortSignal.timeout(PATIENCE) });
-    } catch {
-      source.close();
-      down();
-    }
-  }, CHECK);
+  setInterval(check, CHECK);
   addEventListener("offline", down);
   addEventListener("online", open);
   open();
 }
 
-const WORDS = { live: "Live", polling: "Polling", lost: "Disconnected" };
+const WORDS = { live: "Live", failing: "Folder out of sight", polling: "Polling", lost: "Disconnected" };
 
-function say(what) {
+function say(what, problem = null) {
   const connection = byId("connection");
   const banner = byId("banner");
-  if (connection.dataset.state === what) return;
   connection.dataset.state = what;
   connection.textContent = WORDS[what];
   banner.hidden = what === "live";
   banner.dataset.tone = what === "polling" ? "fair" : "bad";
-  if (what === "lost") banner.textContent = `The connection to the monitor is lost; this is as of ${moment(lastAnswer ?? Date.now() / 1000)}. Trying again …`;
-  if (what === "polling") banner.textContent = `Live updates do not get through; asking every ${POLL / 1000} seconds instead.`;
+  const told = {
+    live: "",
+    failing: `${problem}. What is shown may be older.`,
+    polling: `Live updates do not get through; asking every ${POLL / 1000} seconds instead.`,
+    lost: `The connection to the monitor is lost; this is as of ${moment(lastAnswer ?? Date.now() / 1000)}. Trying again …`,
+  }[what];
+  if (banner.textContent !== told) banner.textContent = told;
 }

@@ -7,7 +7,7 @@ import { follow, get } from "./live.js";
 import { descriptions, errorBox, eta, progress, runName, status, tile } from "./parts.js";
 import { link, state } from "./state.js";
 
-const POINTS = 1000;
+const [POINTS, FEWEST] = [1000, 4]; // of a curve
 const LOG_LINES = 200;
 const [NONE, LITTLE] = [0.05, 0.15]; // shares of the axis: room for nothing, and for a stage's number only
 const TILES = ["classification_accuracy", "classification_f1", "answer_accuracy", "generation_bleu", "generation_rouge1_f", "val_total_loss", "images_per_second", "memory_gigabytes"];
@@ -16,6 +16,7 @@ const id = state.get("id");
 const address = `api/experiments/${encodeURIComponent(id)}`;
 let run = null;
 let tags = {};
+let latest = {}; // the same, to the last point even where the curves are zoomed
 let drawnControls = "";
 
 const local = (time) => {
@@ -44,7 +45,8 @@ function marks(time) {
   return stages.map(({ stage, step }, i) => {
     const room = ((stages[i + 1]?.step ?? Infinity) - step) / known.step.at(-1);
     const place = known.step.findIndex((other) => other >= step);
-    return place < 0 ? null : { x: time ? local(known.time[place]) : step, text: room < NONE ? "" : room < LITTLE ? `${stage}` : `stage ${stage}` };
+    const isBefore = time && place === 0 && view().from !== null; // times are known of the zoomed range alone
+    return place < 0 || isBefore ? null : { x: time ? local(known.time[place]) : step, text: room < NONE ? "" : room < LITTLE ? `${stage}` : `stage ${stage}` };
   }).filter(Boolean);
 }
 
@@ -60,8 +62,7 @@ function draw() {
     }));
     chart.draw(traces, curveLayout({ ...part, log: now.log && part.log, range, marks: stageMarks, date: now.time }), { rows: curveRows(series), summary: summary(series) });
   });
-  byId("charts").classList.toggle("empty", parts.length === 0);
-  if (!parts.length) byId("charts").textContent = "Nothing has been logged yet.";
+  byId("no-curves").hidden = parts.length > 0;
   const asked = JSON.stringify([parts, now.from, now.to, now.time]);
   if (asked !== drawnControls) {
     drawnControls = asked;
@@ -101,11 +102,11 @@ function head() {
 }
 
 function tiles() {
-  const last = (name) => tags[name]?.value.at(-1);
+  const last = (name) => latest[name]?.value.at(-1);
   const measured = TILES.map((name) => {
     const judged = run.metrics?.[name];
     const value = judged ?? last(name);
-    return value === undefined || value === null ? null : tile(shortTitle(name), figure(name, value), judged === undefined ? `step ${tags[name].step.at(-1)}` : "");
+    return value === undefined || value === null ? null : tile(shortTitle(name), figure(name, value), judged === undefined ? `step ${latest[name].step.at(-1)}` : "");
   });
   fill(byId("tiles"), measured, tile("Device time", duration(run.device_seconds), `since ${moment(run.started)}`));
 }
@@ -146,7 +147,11 @@ async function log() {
 async function load(change) {
   if (!change.all && !change.experiments.has(id)) return;
   try {
-    [run, { tags }] = await Promise.all([get(address), points()]);
+    const { from, to } = view();
+    const last = from === null && to === null ? null : get(`${address}/metrics`, { points: FEWEST, tags: TILES.join(",") });
+    let whole;
+    [run, { tags }, whole] = await Promise.all([get(address), points(), last]);
+    latest = whole?.tags ?? tags;
   } catch (problem) {
     if (problem.status !== 404) throw problem;
     fill(byId("main"), h("h1", { text: "There is no such run" }), h("p", { class: "empty" }, `${id}: ${problem.message}. `, h("a", { href: link("./"), text: "All runs" })));

@@ -12,7 +12,7 @@ const address = `api/studies/${encodeURIComponent(id)}`;
 const charts = new Map();
 let study = null;
 
-const STATES = { live: "Figures and findings are of the trials so far.", computing: "Figures and findings are of the trials so far; newer ones are on their way.", final: "Figures and findings are those of the finished study.", unavailable: "" };
+const STATES = { live: "Figures and findings are of the trials so far.", computing: "Figures and findings are of the trials so far; newer ones are on their way.", final: "Figures and findings are those of the finished study.", unavailable: "Figures and findings are of an earlier look." };
 const GROUPS = [
   ["Effects", ["forest"]], ["What matters most", ["tornado", "radar"]], ["The search so far, and what matters", ["history", "importance"]], ["Parallel coordinates", ["parallel_coordinates"]],
   ["One parameter at a time", ["sensitivity", "correlations"]], ["Trade-offs", ["pareto"]], ["Metrics", ["bars"]], ["Learning curves", ["curves"]], ["Where it matters", ["slices"]],
@@ -86,9 +86,9 @@ function plan() {
   return fill(byId("plan"), descriptions({
     Algorithm: planned.algorithm, Objective: planned.objective ? `${title(planned.objective)}, ${planned.higher_is_better ? "higher" : "lower"} is better${planned.goal === null ? "" : `, until ${planned.goal}`}` : null,
     "Looks first at": planned.priority_metrics.map(title).join(", "), Seeds: planned.seeds.join(", "), Split: planned.split,
-    "Trials at most": planned.max_trials, "At a time": planned.parallel_trials,
+    "Trials at most": planned.max_trials, "At a time": planned.parallel_trials, "Not understood": planned.problem,
   }), h("ul", { class: "findings" }, planned.variants.map(({ name, changes }) => h("li", {}, h("strong", { text: name }), " ", h("span", { class: "mono soft", text: changes }))),
-    planned.kind === "ablation" || planned.variants.length ? null : planned.parameters.map(({ name, values, low, high }) => h("li", {}, h("strong", { class: "mono", text: name }), " ", h("span", { class: "soft", text: values.length ? values.join(", ") : `${low} to ${high}` })))));
+    planned.variants.length ? null : planned.parameters.map(({ name, values, low, high }) => h("li", {}, h("strong", { class: "mono", text: name }), " ", h("span", { class: "soft", text: values.length ? values.join(", ") : `${low} to ${high}` })))));
 }
 
 /** The group's place on the page, made when its first figure comes. */
@@ -108,7 +108,7 @@ function groupOf(name) {
 function draw({ state: kind, problem, figures }) {
   const entries = Object.entries(figures).filter(([, { data }]) => data.length);
   const note = byId("figures-note");
-  note.textContent = entries.length ? STATES[kind] : problem ?? (kind === "computing" ? "Figures are being computed …" : "Figures appear once trials have ended.");
+  note.textContent = entries.length ? [STATES[kind], problem].filter(Boolean).join(" ") : problem ?? (kind === "computing" ? "Figures are being computed …" : "Figures appear once trials have ended.");
   note.className = entries.length ? "soft" : "empty";
   const wanted = new Set(entries.map(([name]) => name));
   [...charts].filter(([name]) => !wanted.has(name)).forEach(([name, chart]) => { chart.remove(); charts.delete(name); });

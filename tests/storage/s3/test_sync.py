@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from receipt_counter.data.dataset import Dataset
 from receipt_counter.errors import UserError
+from receipt_counter.storage.files import write_atomic
 from receipt_counter.storage.manifest import MANIFEST, verify, write_manifest
 from receipt_counter.storage.objects import Bucket
 from receipt_counter.storage.pusher import Pusher, push
@@ -98,6 +99,23 @@ def test_nothing_travels_twice(mirror: Mirror, proxy: Proxy, tmp_path: Path) -> 
     assert transfers(proxy) == ["runs/abc/run.json"] * 2
     assert verify(other.root / CHECKPOINT) is None
     assert (other.root / "runs" / "abc" / "run.json").read_text() == '{"status": 1}'
+
+
+def test_what_has_not_changed_is_not_read_again(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = mirror.root / "runs" / "abc"
+    write_atomic(run / "run.json", "{}")
+    Pusher(mirror, run).push()
+    other = Mirror(tmp_path / "other", mirror.bucket)
+    file, read, really = other.root / "runs" / "abc" / "run.json", [], mirror.bucket.etag_of
+    monkeypatch.setattr(mirror.bucket, "etag_of", lambda path: (read.append(path), really(path))[1])
+    for _ in range(3):
+        other.pull(other.root / "runs")
+    assert read == [file], "once after it was fetched"
+    file.write_text("[]")  # as long, and not what the store has
+    other.pull(other.root / "runs")
+    assert file.read_text() == "{}"
 
 
 def test_without_its_seal_nothing_is_there(mirror: Mirror, tmp_path: Path) -> None:
