@@ -39,7 +39,8 @@ FINAL = ("metrics.json", "LATEST", "CURRENT", "sweep.json", "run.json", MANIFEST
 CHECKPOINTS = "checkpoints"
 _SEALED = re.compile(r"(?P<dataset>datasets/[^/]+)/.*|(?P<rest>runs/[^/]+/(?:checkpoints/(?:step|best)-\d+|model))/.*")
 _VERSION = re.compile(r"(models/[^/]+/\d+)/.*")
-_IN_STORE = re.compile(r"(?P<store>s3://.+?)/(?P<path>(?:runs|studies|datasets|models)/.+)")
+# The last that could be one: a store's own prefix may have such names too.
+_IN_STORE = re.compile(r"(?P<store>s3://.+)/(?P<path>(?:runs|studies|datasets|models)/.+)")
 
 Wanted = Callable[[str], bool]
 
