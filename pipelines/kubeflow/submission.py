@@ -93,15 +93,18 @@ class Submission:
         request, health = self._request, pipelines.health()
         if health.warning:
             print(f"warning: {health.warning}", flush=True)
+        cluster = parse_config(request.config).cluster
         text = package(
-            PIPELINES[request.mode],
-            parse_config(request.config).cluster,
-            request.studies,
-            security_context=health.takes_security_context,
+            PIPELINES[request.mode], cluster, request.studies, security_context=health.takes_security_context
         )
         self._run = self._start(pipelines, health, text)
         link, names = pipelines.link(self._run.run_id), task_names(text)
         print(link, flush=True)
+        if request.studies:
+            boards = (
+                f"receipt-counter tensorboard --backend kubeflow --list --set cluster.namespace={cluster.namespace}"
+            )
+            print(f"TensorBoards of its studies, once they have begun: {boards}", flush=True)
         ended = follow(pipelines, self._run.run_id, names, self._progress, lambda: pause(self._interval))
         if ended.state == SUCCEEDED:
             print(f"run {ended.display_name} has succeeded: {link}", flush=True)
