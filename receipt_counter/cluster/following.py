@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_counter.cluster.connection import PATIENT, Connection, Patience
-from receipt_counter.cluster.objects import MANAGED_BY, PODS, RUNTIMES, TRAIN_JOBS, Objects
+from receipt_counter.cluster.objects import MANAGED_BY, PODS, RUNTIMES, TRAIN_JOBS, Kind, Objects
 from receipt_counter.cluster.train_job import NODE, train_job, training_runtime
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.config.schema import Config
@@ -114,19 +114,25 @@ class _Following:
         self._state = ""
 
     def begin(self, runtime: dict[str, Any], job: dict[str, Any], pause: Pause) -> None:
-        """Create the TrainJob and its runtime; what an earlier try left makes room, as its settings may be others."""
+        """Create the TrainJob and its runtime, unless they are there; a TrainJob that has ended makes room."""
         there = self._objects.get(TRAIN_JOBS, self._name)
         if there is not None and not _end(there) and not there["metadata"].get("deletionTimestamp"):
             self._progress.note(f"TrainJob {self._name} is there already; it is followed")
             return
-        for kind in (TRAIN_JOBS, RUNTIMES):
-            if self._objects.delete(kind, self._name):
-                while self._objects.get(kind, self._name) is not None:
-                    pause(1.0)
+        if there is not None:
+            self._remove(TRAIN_JOBS, pause)
+            self._remove(RUNTIMES, pause)
+        # one that a killed step left may have other settings; another step that trains the same run has the same
         self._objects.require(RUNTIMES, runtime)
+        self._objects.merge(RUNTIMES, self._name, {"spec": runtime["spec"]})
         made = self._objects.require(TRAIN_JOBS, job)
         self._objects.own(RUNTIMES, self._name, made)
         self._progress.note(f"TrainJob {self._name} is created in namespace {self._objects.namespace}")
+
+    def _remove(self, kind: Kind, pause: Pause) -> None:
+        if self._objects.delete(kind, self._name):
+            while self._objects.get(kind, self._name) is not None:
+                pause(1.0)
 
     def look(self) -> bool:
         """Show what is new.

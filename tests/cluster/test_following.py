@@ -15,7 +15,8 @@ import pytest
 from receipt_counter import steps
 from receipt_counter.cluster import following
 from receipt_counter.cluster.connection import Patience
-from receipt_counter.cluster.following import train_on_machines
+from receipt_counter.cluster.following import job_of_run, train_on_machines
+from receipt_counter.cluster.train_job import training_runtime
 from receipt_counter.config.loading import parse_config
 from receipt_counter.data.dataset import Dataset
 from receipt_counter.errors import UserError
@@ -185,9 +186,61 @@ def test_a_train_job_that_is_there_is_followed(story: Story) -> None:
 
 @pytest.mark.parametrize("fault", [LOSE, DROP, 500])
 def test_creation_survives_faults(fault: Any, story: Story) -> None:
-    # of the TrainJob: look, delete; of the runtime: delete, look, create; of the TrainJob: look, create
-    story.server.faults.extend([None] * 6 + [fault])
+    # of the TrainJob: look; of the runtime: look, create, change; of the TrainJob: look, create
+    story.server.faults.extend([None] * 5 + [fault])
     assert story.train(complete) == story.run.directory
+
+
+def test_two_steps_that_begin_at_once_share_the_train_job(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, other = story.server.answer, dict[str, Any]()
+
+    def meanwhile(method: str, path: str, kind: str, body: Any) -> tuple[int, Any]:
+        found = answer(method, path, kind, body)
+        if not other:
+            name = path.rpartition("/")[2]
+            made = job_of_run(CONFIG, story.dataset, str(story.store), name, "two")
+            other.update(story.server.put("trainjobs", NAMESPACE, made))
+        return found
+
+    def same(told: Story) -> Iterator[None]:
+        assert told.job["metadata"]["uid"] == other["metadata"]["uid"]
+        yield from complete(told)
+
+    monkeypatch.setattr(story.server, "answer", meanwhile)
+    assert story.train(same) == story.run.directory
+
+
+def test_a_runtime_that_a_killed_step_left_has_todays_settings(story: Story) -> None:
+    name = f"receipt-counter-{story.run.directory.name}"
+    left = {"metadata": {"name": name}, "spec": {"mlPolicy": {"numNodes": 7}, "template": {"spec": {}}}}
+    story.server.put("trainingruntimes", NAMESPACE, left)
+
+    def looked_at(told: Story) -> Iterator[None]:
+        (runtime,) = told.server.of("trainingruntimes")
+        assert runtime["spec"] == training_runtime(CONFIG.cluster, name)["spec"]
+        yield from complete(told)
+
+    story.train(looked_at)
+    assert story.server.of("trainingruntimes") == []
+
+
+def test_a_second_signal_interrupts_the_deletion(story: Story) -> None:
+    def sleep(seconds: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        story.server.faults.append(503)
+
+    with pytest.raises(UserError, match="may not be deleted: kubectl delete trainjob") as caught:
+        train_on_machines(
+            CONFIG,
+            story.dataset,
+            str(story.store),
+            experiment_name="two",
+            progress=Progress(Notes()),
+            patience=QUICK,
+            interval=INTERVAL,
+            sleep=sleep,
+        )
+    assert caught.value.status == 143
 
 
 def test_a_restart_shows_the_new_pod(story: Story, capsys: pytest.CaptureFixture[str]) -> None:

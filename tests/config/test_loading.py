@@ -151,6 +151,31 @@ REFUSED = {
         "training: {optimizer: {name: muon}, zero_stage: 1}",
         ["training.optimizer.name", "needs training.zero_stage 0"],
     ),
+    **{
+        f"store {place}": (
+            f"cluster: {{store: '{place}'}}",
+            ["cluster.store: ", "neither an absolute directory nor s3://"],
+        )
+        for place in (
+            "here",
+            "/",
+            "//a",
+            "s3://",
+            "s3://Bucket/a",
+            "s3://bucket/a//b",
+            "s3://bucket/../a",
+            "s3://b/$(a)",
+        )
+    },
+    "machines without a volume": (
+        "cluster: {nodes: 2, store: 's3://bucket/a'}\ntraining: {zero_stage: 0}",
+        ["cluster.store: 2 nodes: they write one checkpoint together"],
+    ),
+    "a digest with GPUs": (
+        "cluster: {image: 'a@sha256:00', gpus: 2}",
+        ["cluster.training_image: cluster.image is named by"],
+    ),
+    "a quantity": ("cluster: {memory: 64ki}", ["cluster.memory: ", "a quantity as Kubernetes writes them"]),
     "image size": ("data: {image_size: 100}", ["100 is no multiple of 32 (two patches); nearest: 96 or 128"]),
 }
 
