@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from receipt_counter.errors import UserError
 from receipt_counter.storage.files import write_atomic
 from receipt_counter.storage.pusher import push
-from receipt_counter.storage.record import RUNNING, Record, now
+from receipt_counter.storage.record import OWNER, RUNNING, Record, now
 from receipt_counter.storage.remote import StoreError
 from receipt_counter.storage.sync import CHECKPOINTS, Mirror, mirror_of, pull, remove_tree
 
@@ -37,7 +37,6 @@ BEAT_SECONDS = 15.0
 STALE_BEATS = 8
 LEASE_SECONDS = 300.0  # after which a lease's holder is taken for dead
 _RENEWALS = 5  # of a lease in that time
-OWNER = ".owner"  # token of the last owner of this machine; stays here
 
 
 def beat_seconds() -> float:

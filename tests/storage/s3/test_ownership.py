@@ -17,7 +17,7 @@ from receipt_counter.storage.ownership import STALE_BEATS, catch_up, claim, edit
 from receipt_counter.storage.pusher import push
 from receipt_counter.storage.remote import StoreError
 from receipt_counter.storage.run import FINISHED, RUNNING, Run
-from receipt_counter.storage.sync import Mirror, open_mirror
+from receipt_counter.storage.sync import Mirror, open_mirror, pull
 from receipt_counter.training.checkpoints import CheckpointStore
 from tests.storage.s3.conftest import another_machine, bucket_at
 from tests.storage.s3.proxy import Fault, Proxy
@@ -177,6 +177,20 @@ def test_what_could_not_be_sent_is_sent_later(
     mirror.bucket.put("runs/abc/run.json", (there.directory / "run.json").read_bytes().replace(b"4", b"5"))
     catch_up(there)
     assert there.record["step"] == 5
+
+
+@pytest.mark.parametrize("status", [RUNNING, FINISHED])
+def test_a_pull_undoes_nothing_that_is_not_sent_yet(status: str, mirror: Mirror) -> None:
+    run = run_of(mirror)
+    claim(run, ignore)
+    run.update(status=status, step=3)
+    pull(run.directory)
+    assert Run(run.directory).record["step"] == 3
+    push(run.directory)
+    elsewhere = (run.directory / "run.json").read_bytes().replace(b'"step": 3', b'"step": 4')
+    mirror.bucket.put("runs/abc/run.json", elsewhere.replace(RUNNING.encode(), FINISHED.encode()))  # judged elsewhere
+    pull(run.directory)
+    assert Run(run.directory).record["step"] == 4
 
 
 def test_the_keeper_catches_up_after_an_outage(
