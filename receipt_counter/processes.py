@@ -28,9 +28,10 @@ from types import FrameType
 
 import psutil
 
+from receipt_counter.wakeup import STOP_SIGNALS
+
 POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # An empty line means "all is over, do nothing"; end of file means that the writer died.
 _GUARDIAN = 'if read -r _; then exit 0; fi; kill -s KILL -- "-$1" 2>/dev/null'
 
@@ -153,7 +154,7 @@ def supervise(
     """
     child = Supervised()
     status = 0
-    before = {number: signal.signal(number, child.on_signal) for number in _STOP_SIGNALS}
+    before = {number: signal.signal(number, child.on_signal) for number in STOP_SIGNALS}
     try:
         child.start(command, environment, log)
         while child.poll() is None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from receipt_counter.errors import UserError
 from receipt_counter.processes import Supervised, supervise
 from receipt_counter.storage.labels import link_runs
+from receipt_counter.storage.sync import mirror_of
 
 PORT = 6006
 HEALTH = "/data/environment"  # answers once it has started
 SECONDS_BETWEEN_LINKS = 5.0
+SECONDS_BETWEEN_FETCHES = 10.0
 _LOG_LINES = 15
 _SECONDS_TO_ANSWER = 1.0
 
@@ -33,6 +37,42 @@ def tensorboard_arguments(logs: Path, host: str, port: int, path_prefix: str) ->
     # an interrupted run leaves several event files, and all of them may be shown again
     fixed = [f"--logdir={logs}", f"--host={host}", f"--port={port}", "--reload_interval=15", "--reload_multifile=true"]
     return [*fixed, f"--path_prefix={path_prefix}"] if path_prefix else fixed
+
+
+@contextmanager
+def fetched(runs: Path) -> Iterator[None]:
+    """Have the events of all runs here, and while the block lasts what is new of them; in a directory they are.
+
+    Args:
+        runs: parent of the run directories.
+
+    Raises:
+        StoreError: the store does not answer at the beginning.
+    """
+    mirror = mirror_of(runs)
+    if mirror is None:
+        yield
+        return
+
+    def wanted(name: str) -> bool:
+        _, _, below = name.partition("/")
+        # the record tells a run's name; of a run that is trained here it is newer here
+        return below.startswith("events/") or (below == "run.json" and not (runs / name).exists())
+
+    ended = threading.Event()
+
+    def follow() -> None:
+        while not ended.wait(SECONDS_BETWEEN_FETCHES):
+            with suppress(UserError):  # the next time
+                mirror.pull(runs, wanted)
+
+    mirror.pull(runs, wanted)
+    thread = threading.Thread(target=follow, name="fetch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def serve(

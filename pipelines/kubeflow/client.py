@@ -75,8 +75,7 @@ class Pipelines:
             body = models.V2beta1Experiment(display_name=name, namespace=namespace)
             return find() or api.experiment_service_create_experiment(body, _request_timeout=TIMEOUT)
 
-        found = self._find_or_make(f"open experiment {name}", find, find_or_make)
-        return str(found.experiment_id)
+        return self._id(self._find_or_make(f"open experiment {name}", find, find_or_make), "experiment_id")
 
     def version(self, pipeline: str, version: str, package: Path, namespace: str | None) -> tuple[str, str]:
         """The ids of a pipeline and of a version of it; both are made when missing.
@@ -97,7 +96,8 @@ class Pipelines:
             body = models.V2beta1Pipeline(display_name=pipeline, name=pipeline, namespace=namespace)
             return find_pipeline() or pipelines.pipeline_service_create_pipeline(body, _request_timeout=TIMEOUT)
 
-        owner = self._find_or_make(f"open pipeline {pipeline}", find_pipeline, find_or_make_pipeline).pipeline_id
+        opened = self._find_or_make(f"open pipeline {pipeline}", find_pipeline, find_or_make_pipeline)
+        owner = self._id(opened, "pipeline_id")
 
         def find_version() -> Any:
             listed = pipelines.pipeline_service_list_pipeline_versions
@@ -110,7 +110,7 @@ class Pipelines:
             )
 
         found = self._find_or_make(f"upload version {version} of pipeline {pipeline}", find_version, find_or_upload)
-        return str(owner), str(found.pipeline_version_id)
+        return owner, self._id(found, "pipeline_version_id")
 
     def newest_run(self, name: str, experiment_id: str) -> Any | None:
         """The newest run of a name in an experiment; None if there is none."""
@@ -136,7 +136,9 @@ class Pipelines:
                 return found
             return self._client.runs.run_service_create_run(body, _request_timeout=TIMEOUT)
 
-        return self._sender.send(f"start run {body.display_name}", find_or_start)
+        started = self._sender.send(f"start run {body.display_name}", find_or_start)
+        self._id(started, "run_id")
+        return started
 
     def run_body(self, name: str, experiment_id: str, version: tuple[str, str], **fields: Any) -> Any:
         """A run as the API takes it.
@@ -161,10 +163,7 @@ class Pipelines:
     def run(self, run_id: str) -> Any:
         """A run as it stands."""
         found = self._send(f"show run {run_id}", self._client.runs.run_service_get_run, run_id)
-        if found.run_id is None:
-            raise UserError(
-                f"{self._server} no longer answers as Pipelines' API: the login has ended; {LOGIN}", status=1
-            )
+        self._id(found, "run_id")
         return found
 
     def terminate(self, run_id: str) -> None:
@@ -184,6 +183,14 @@ class Pipelines:
 
     def _send(self, what: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         return self._sender.send(what, lambda: call(*arguments, **options, _request_timeout=TIMEOUT))
+
+    def _id(self, found: Any, field: str) -> str:
+        """An object's id; of a page that asks for a login kfp's client makes an object in which nothing is."""
+        if getattr(found, field) is None:
+            raise UserError(
+                f"{self._server} no longer answers as Pipelines' API: the login has ended; {LOGIN}", status=1
+            )
+        return str(getattr(found, field))
 
     def _find_or_make(self, what: str, find: Callable[[], Any], make: Callable[[], Any]) -> Any:
         """Make what is missing; somebody else may be faster."""

@@ -39,6 +39,7 @@ MODE_LABEL, STUDY_LABEL = "receipt-counter/mode", "receipt-counter/study"
 PREFIX = "receipt-counter-"  # of the pipelines' names; the rest is their mode
 # Evaluation too: its seconds per image are a promotion gate, meant for the machine that the model is trained for.
 _ON_TRAINING_MACHINE = ("train", "evaluate")
+_NEVER_CACHED = "tensorboard"  # one that was there may have been deleted since; on one machine the step makes none
 _OBJECT_STORE = ("AWS_ENDPOINT_URL_S3", "AWS_REGION")  # variables that say where it is
 _PAUSE, _FACTOR, _LONGEST_PAUSE = "30s", 2.0, "600s"  # between a step's retries
 
@@ -81,6 +82,8 @@ def package(
         executors[label]["container"].update(_container(cluster, trains))
         study = {STUDY_LABEL: studies[mode]} if mode in studies else {}
         settings[label] = _pod(cluster, trains, {**labels(step), MODE_LABEL: mode, **study}, security_context)
+        if step == _NEVER_CACHED:
+            task["cachingOptions"] = {}
         if cluster.retries:
             task["retryPolicy"] = {
                 "maxRetryCount": cluster.retries,

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from pipelines.__main__ import PIPELINES
@@ -20,9 +18,9 @@ from pipelines.kubeflow.platform import package, task_names
 from receipt_counter.cluster.connection import PATIENT, Patience
 from receipt_counter.cluster.pipelines import Health
 from receipt_counter.config.loading import parse_config
-from receipt_counter.engines.wakeup import STOP_SIGNALS, Wakeup
 from receipt_counter.errors import UserError
 from receipt_counter.progress import Progress
+from receipt_counter.wakeup import Pause, StoppedError, stoppable
 
 SECONDS_BETWEEN_LOOKS = 5.0
 
@@ -54,10 +52,6 @@ class Request:
     terminate_on_stop: bool = False
 
 
-class _SignalError(Exception):
-    """A signal asked to stop."""
-
-
 class Submission:
     """Runs a request on a cluster. Use it in the main thread: it listens to signals while it follows.
 
@@ -80,7 +74,6 @@ class Submission:
     ) -> None:
         self._request, self._progress = request, progress
         self._patience, self._interval, self._sleep = patience, interval, sleep
-        self._signals: list[int] = []
         self._run: Any = None
 
     def run(self) -> None:
@@ -89,35 +82,29 @@ class Submission:
         Raises:
             UserError: the run failed, Pipelines refuses something, or a signal asked to stop.
         """
-        with Wakeup([], dict.fromkeys(STOP_SIGNALS, self._on_signal)) as wakeup:
-
-            def pause(seconds: float) -> None:
-                if self._sleep is not None:
-                    self._sleep(seconds)
-                else:
-                    wakeup.wait([], seconds)
-                if self._signals:
-                    raise _SignalError
-
+        with stoppable(self._sleep) as pause:
             pipelines = Pipelines(self._request.host, pause, self._patience)
             try:
                 self._work(pipelines, pause)
-            except _SignalError:
-                raise self._stopped(pipelines) from None
+            except StoppedError as stop:
+                raise self._stopped(pipelines, stop.status) from None
 
-    def _work(self, pipelines: Pipelines, pause: Callable[[float], None]) -> None:
+    def _work(self, pipelines: Pipelines, pause: Pause) -> None:
         request, health = self._request, pipelines.health()
         if health.warning:
             print(f"warning: {health.warning}", flush=True)
+        cluster = parse_config(request.config).cluster
         text = package(
-            PIPELINES[request.mode],
-            parse_config(request.config).cluster,
-            request.studies,
-            security_context=health.takes_security_context,
+            PIPELINES[request.mode], cluster, request.studies, security_context=health.takes_security_context
         )
         self._run = self._start(pipelines, health, text)
         link, names = pipelines.link(self._run.run_id), task_names(text)
         print(link, flush=True)
+        if request.studies:
+            boards = (
+                f"receipt-counter tensorboard --backend kubeflow --list --set cluster.namespace={cluster.namespace}"
+            )
+            print(f"TensorBoards of its studies, once they have begun: {boards}", flush=True)
         ended = follow(pipelines, self._run.run_id, names, self._progress, lambda: pause(self._interval))
         if ended.state == SUCCEEDED:
             print(f"run {ended.display_name} has succeeded: {link}", flush=True)
@@ -156,9 +143,7 @@ class Submission:
         print(f"started run {name} of receipt-counter-{request.mode}, version {version}", flush=True)
         return started
 
-    def _stopped(self, pipelines: Pipelines) -> UserError:
-        status = 128 + self._signals[0]
-        self._signals.clear()  # another signal interrupts the termination
+    def _stopped(self, pipelines: Pipelines, status: int) -> UserError:
         if self._run is None:
             return UserError("stopped before a run was started", status)
         run, link = self._run.display_name, pipelines.link(self._run.run_id)
@@ -170,12 +155,9 @@ class Submission:
             )
         try:
             pipelines.terminate(self._run.run_id)
-        except _SignalError:
+        except StoppedError:  # asked again
             return UserError(f"stopped; run {run} may go on: {link}", status)
         return UserError(f"stopped; run {run} is being terminated: {link}", status)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals.append(signal.Signals(number))
 
 
 def run_name(request: Request, package_text: str) -> str:

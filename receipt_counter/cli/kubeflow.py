@@ -22,6 +22,7 @@ from receipt_counter.cli.config import resolve_config
 from receipt_counter.cli.parser import Subparsers, add_command, add_config_options
 from receipt_counter.cli.plan import add_study_options
 from receipt_counter.errors import UserError, suggestion
+from receipt_counter.wakeup import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from receipt_counter.config.loading import Resolved
@@ -31,7 +32,6 @@ PRESET = "full"  # what `--preset auto` takes: what this machine has says nothin
 VERSIONS = ("2.15", "2.16", "2.17")
 DEFAULT_EXPERIMENT = "receipt-counter"
 _OPTIONS = ("host", "namespace", "service_account", "terminate_on_stop")
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def add_commands(commands: Subparsers) -> None:
@@ -218,7 +218,7 @@ def _run_module(module: str, *arguments: str) -> int:
     def pass_on(number: int, frame: FrameType | None) -> None:
         child.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in _STOP_SIGNALS}
+    before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
     try:
         status = child.wait()
     finally:

@@ -63,10 +63,11 @@ def _run(console: Console, run_directory: Path) -> dict[str, str]:
     console.print()
     console.print(f"report  {_relative(report)}", markup=False)
     console.print(f"run     {shown}", markup=False)
-    ours = _as_typed("receipt-counter")
+    ours, store = _as_typed("receipt-counter"), _shown(run_directory.parents[1])
     return {
         f"{ours} predict --model {shown} PHOTO.jpg": "ask the model",
-        f"{_as_typed('tensorboard')} --logdir {_relative(run_directory)}/events": "look at the curves",
+        f"{ours} tensorboard --store {store}": "look at the curves, of this run and all others",
+        **_monitor(ours, store),
         f"{ours} promote {shown}": "publish the model, if it passes the gates",
         f"{ours} run --mode single --set training.learning_rate=1e-3": "change something",
         f"{ours} data import folder PHOTOS --output DIR": "bring your own receipts",
@@ -84,14 +85,16 @@ def _study(console: Console, study: Path) -> dict[str, str]:
         console.print(f"- ... and {len(findings) - FINDINGS_SHOWN} more in the report")
     console.print(f"report  {_relative(study / 'report.html')}", markup=False)
     console.print(f"trials  {_relative(study / 'trials.csv')}", markup=False)
-    ours = _as_typed("receipt-counter")
-    curves = {
-        f"{ours} tensorboard {_relative(study)} --store {_relative(study.parents[1])}": "compare its runs' curves"
-    }
+    ours, store = _as_typed("receipt-counter"), _shown(study.parents[1])
+    curves = {f"{ours} tensorboard {study.name} --store {store}": "compare its runs' curves", **_monitor(ours, store)}
     best = study / "best_config.yaml"
     if not best.exists():
         return curves
     return {f"{ours} run --mode single --config {_relative(best)}": "train the best trial again", **curves}
+
+
+def _monitor(ours: str, store: str) -> dict[str, str]:
+    return {f"{ours} monitor --experiments-dir {store} --open": "look at everything in the browser"}
 
 
 def _as_typed(program: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("local", "kubeflow")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_EXPERIMENT = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # a name that labels and Services can have too
 _OF_KUBEFLOW = ("kind", "delete", "list", "prune", "older_than")
 
 
@@ -77,7 +78,7 @@ def tensorboard(arguments: argparse.Namespace) -> int:
 
 def _here(arguments: argparse.Namespace) -> int:
     from receipt_counter.storage.store import open_store
-    from receipt_counter.tensorboard import serve
+    from receipt_counter.tensorboard import fetched, serve
 
     store, study = open_store(arguments.store), arguments.study
     if study is not None and not arguments.wait:
@@ -88,9 +89,8 @@ def _here(arguments: argparse.Namespace) -> int:
         print(f"TensorBoard: {url} ({shown} runs of {what}; Ctrl-C ends it)", flush=True)
 
     prefix = arguments.path_prefix.rstrip("/")
-    return serve(
-        store.runs, study, host=arguments.host, port=arguments.port, path_prefix=prefix, on_start=tell
-    )  # fmt: skip
+    with fetched(store.runs):
+        return serve(store.runs, study, host=arguments.host, port=arguments.port, path_prefix=prefix, on_start=tell)
 
 
 def _there(arguments: argparse.Namespace) -> int:
@@ -104,6 +104,10 @@ def _there(arguments: argparse.Namespace) -> int:
     for_all = arguments.list or arguments.prune
     if for_all == (arguments.study is not None):
         raise UserError("name a STUDY, or use --list or --prune" if not for_all else "--list and --prune take no STUDY")
+    if arguments.study is not None and not _EXPERIMENT.fullmatch(arguments.study):
+        raise UserError(
+            f"{arguments.study}: no name of an Experiment, such as ablation-1a2b3c4d (kubectl get experiments)"
+        )
     cluster = resolve_config(arguments).config.cluster
     boards = TensorBoards(Objects(Connection(time.sleep, PATIENT), cluster.namespace), cluster)
     if for_all:

@@ -133,6 +133,8 @@ class Sender:
             except HTTPError as error:
                 cause = getattr(error, "reason", None) or error
                 problem, asked = str(cause) or type(cause).__name__, 0.0
+            except ValueError:  # of a proxy before it, or a page that asks for a login
+                problem, asked = "the answer is none of its own", 0.0
             tried += 1
             most = self._patience.tries if self._has_answered else self._patience.first_tries
             if tried >= (most if tries is None else min(tries, most)):
@@ -220,9 +222,29 @@ class Connection:
                 auth_settings=["BearerToken"],
                 _request_timeout=TIMEOUT,
             )
-            return answer, headers
+            return require_json(answer), headers
 
         return self.send(request, call)
+
+
+def require_json(answer: _Answer) -> _Answer:
+    """What the client made of an answer's body.
+
+    Raises:
+        ValueError: the body is no JSON; of such it makes text, or an object in which nothing is.
+    """
+    if isinstance(answer, str) or getattr(answer, "metadata", answer) is None:
+        raise ValueError("an answer that is no JSON")
+    return answer
+
+
+def has_kubeconfig() -> bool:
+    """Whether there is a kubeconfig; KUBECONFIG may name several files, of which some are there."""
+    return any(Path(part).expanduser().is_file() for part in _kubeconfig().split(os.pathsep) if part)
+
+
+def _kubeconfig() -> str:
+    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
 
 
 def _configure(configuration: Any) -> str | None:
@@ -233,9 +255,9 @@ def _configure(configuration: Any) -> str | None:
     """
     from kubernetes import config
 
-    location = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    location = _kubeconfig()
     try:
-        if any(Path(part).expanduser().is_file() for part in location.split(os.pathsep) if part):
+        if has_kubeconfig():
             config.load_kube_config(location, client_configuration=configuration)
             _, context = config.list_kube_config_contexts(location)
             namespace: str | None = context["context"].get("namespace")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from receipt_counter.cluster.connection import PATIENT, Connection, Patience
-from receipt_counter.cluster.objects import MANAGED_BY, PODS, RUNTIMES, TRAIN_JOBS, Objects
+from receipt_counter.cluster.objects import MANAGED_BY, PODS, RUNTIMES, TRAIN_JOBS, Kind, Objects
 from receipt_counter.cluster.train_job import NODE, train_job, training_runtime
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.config.schema import Config
@@ -24,16 +20,12 @@ from receipt_counter.storage.store import open_store, run_id
 from receipt_counter.storage.sync import uri
 from receipt_counter.storage.versions import code_version
 from receipt_counter.training.launch import CONFIG
+from receipt_counter.wakeup import Pause, StoppedError, stoppable
 
 SECONDS_BETWEEN_LOOKS = 5.0
 LOG_LINES = 15  # of a machine that failed
 _JOB_SET = "jobset.sigs.k8s.io/jobset-name"  # label of the pods of a TrainJob, whose JobSet has its name
 _INDEX = "batch.kubernetes.io/job-completion-index"
-_NAP = 0.1  # seconds in which a signal is heeded
-
-
-class _SignalError(Exception):
-    """A signal asked to stop."""
 
 
 def train_on_machines(
@@ -45,6 +37,7 @@ def train_on_machines(
     progress: Progress,
     patience: Patience = PATIENT,
     interval: float = SECONDS_BETWEEN_LOOKS,
+    sleep: Callable[[float], object] | None = None,
 ) -> Path:
     """Train a run as a TrainJob on `cluster.nodes` machines, or attach to the one that trains it.
 
@@ -58,6 +51,7 @@ def train_on_machines(
         progress: told what happens on the cluster.
         patience: how often requests that fail are sent again.
         interval: seconds between looks at the cluster.
+        sleep: waits so many seconds instead of the clock.
 
     Returns:
         The run directory; its status is "finished".
@@ -71,17 +65,15 @@ def train_on_machines(
         return directory
     name = f"receipt-counter-{directory.name}"
     job = job_of_run(config, dataset, store, name, experiment_name)
-    with _listening() as pause:
+    with stoppable(sleep) as pause:
         objects = Objects(Connection(pause, patience), config.cluster.namespace)
         following = _Following(objects, name, progress)
         try:
             following.begin(training_runtime(config.cluster, name), job, pause)
             while not following.look():
                 pause(interval)
-        except _SignalError as error:
-            objects.delete(TRAIN_JOBS, name)
-            text = f"stopped; TrainJob {name} is deleted, what its machines saved is continued by the same command"
-            raise UserError(text, 128 + error.args[0]) from None
+        except StoppedError as stop:
+            raise _stopped(objects, name, stop.status) from None
     if Run(directory).status != FINISHED:
         raise UserError(f"TrainJob {name} is complete, but {directory} is not: do its machines see this store?", 1)
     objects.delete(TRAIN_JOBS, name)
@@ -101,31 +93,15 @@ def job_of_run(config: Config, dataset: Dataset, store: str, name: str, experime
     return {**job, "metadata": {"name": name, "labels": {**job["metadata"]["labels"], **MANAGED_BY}}}
 
 
-@contextmanager
-def _listening() -> Iterator[Callable[[float], None]]:
-    """A sleep that the first signal to stop ends by _SignalError; later ones do not keep that from being obeyed."""
-    received: list[int] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    def pause(seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while True:
-            if len(received) == 1:
-                received.append(0)
-                raise _SignalError(received[0])
-            left = end - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(min(left, _NAP))
-
-    before = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
+def _stopped(objects: Objects, name: str, status: int) -> UserError:
     try:
-        yield pause
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        objects.delete(TRAIN_JOBS, name)
+    except StoppedError:  # asked again
+        command = f"kubectl delete trainjob {name} -n {objects.namespace}"
+        return UserError(f"stopped; TrainJob {name} may not be deleted: {command}", status)
+    return UserError(
+        f"stopped; TrainJob {name} is deleted, what its machines saved is continued by the same command", status
+    )
 
 
 class _Following:
@@ -137,20 +113,26 @@ class _Following:
         self._printed = ""  # time of its last line
         self._state = ""
 
-    def begin(self, runtime: dict[str, Any], job: dict[str, Any], pause: Callable[[float], None]) -> None:
-        """Create the TrainJob and its runtime; what an earlier try left makes room, as its settings may be others."""
+    def begin(self, runtime: dict[str, Any], job: dict[str, Any], pause: Pause) -> None:
+        """Create the TrainJob and its runtime, unless they are there; a TrainJob that has ended makes room."""
         there = self._objects.get(TRAIN_JOBS, self._name)
         if there is not None and not _end(there) and not there["metadata"].get("deletionTimestamp"):
             self._progress.note(f"TrainJob {self._name} is there already; it is followed")
             return
-        for kind in (TRAIN_JOBS, RUNTIMES):
-            if self._objects.delete(kind, self._name):
-                while self._objects.get(kind, self._name) is not None:
-                    pause(1.0)
+        if there is not None:
+            self._remove(TRAIN_JOBS, pause)
+            self._remove(RUNTIMES, pause)
+        # one that a killed step left may have other settings; another step that trains the same run has the same
         self._objects.require(RUNTIMES, runtime)
+        self._objects.merge(RUNTIMES, self._name, {"spec": runtime["spec"]})
         made = self._objects.require(TRAIN_JOBS, job)
         self._objects.own(RUNTIMES, self._name, made)
         self._progress.note(f"TrainJob {self._name} is created in namespace {self._objects.namespace}")
+
+    def _remove(self, kind: Kind, pause: Pause) -> None:
+        if self._objects.delete(kind, self._name):
+            while self._objects.get(kind, self._name) is not None:
+                pause(1.0)
 
     def look(self) -> bool:
         """Show what is new.

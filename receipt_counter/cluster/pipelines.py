@@ -6,8 +6,8 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
+from receipt_counter.cluster.connection import has_kubeconfig
 from receipt_counter.errors import UserError
 
 ENDPOINT = "KF_PIPELINES_ENDPOINT"  # kfp's own variable
@@ -80,8 +80,7 @@ def endpoint(host: str | None) -> str | None:
     found = (host or os.environ.get(ENDPOINT) or "").rstrip("/")
     if found:
         return found if "://" in found else f"https://{found}"
-    kubeconfig = Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
-    if "KUBERNETES_SERVICE_HOST" not in os.environ and not kubeconfig.is_file():
+    if "KUBERNETES_SERVICE_HOST" not in os.environ and not has_kubeconfig():
         raise UserError(f"--host: where is Kubeflow Pipelines? Name its address here or in {ENDPOINT}")
     return None
 

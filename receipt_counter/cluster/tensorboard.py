@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from receipt_counter.cluster.connection import PATIENT, ApiError, Connection
+from receipt_counter.cluster.connection import ApiError
 from receipt_counter.cluster.objects import EXPERIMENTS, MANAGED_BY, Kind, Objects
 from receipt_counter.cluster.pods import (
     CONTAINER_SECURITY,
@@ -170,7 +170,7 @@ def _mirror(cluster: Cluster, logs: dict[str, Any]) -> dict[str, Any]:
         "name": "mirror",
         "image": cluster.image,
         "command": ["python", "-m", "receipt_counter.storage.mirror"],
-        "args": [f"{cluster.store}/runs", f"{_LOGS}/runs", "--only", "events"],
+        "args": [f"{cluster.store.rstrip('/')}/runs", f"{_LOGS}/runs", "--only", "events"],
         "env": [{"name": "HOME", "value": "/tmp"}, *store_environment(cluster)],
         "startupProbe": {**begun, "periodSeconds": 5, "failureThreshold": 24},
         "readinessProbe": {**begun, "periodSeconds": 30},
@@ -238,7 +238,7 @@ class TensorBoards:
             Whether there is an Experiment.
         """
         end = time.monotonic() + seconds
-        while (experiment := self._objects.get(EXPERIMENTS, study)) is None:
+        while (experiment := self._get(EXPERIMENTS, study)) is None:
             if time.monotonic() >= end:
                 return False
             time.sleep(min(2.0, seconds))
@@ -303,28 +303,3 @@ def reach(board: TensorBoard, namespace: str) -> str:
         f"TensorBoard of {board.study}: kubectl -n {namespace} port-forward service/{_name(board.study)} {PORT}, then"
         f" http://localhost:{PORT}{prefix}"
     )
-
-
-def study_page(cluster: Cluster, study: str, seconds: float) -> str:
-    """Make a study's TensorBoard at its beginning, and tell where it is.
-
-    A TensorBoard that cannot be made keeps no study from running.
-
-    Args:
-        cluster: where the runs are.
-        study: its id.
-        seconds: how long to wait for its Experiment, which then owns it.
-
-    Returns:
-        Markdown.
-    """
-    try:
-        boards = TensorBoards(Objects(Connection(time.sleep, PATIENT), cluster.namespace), cluster)
-        made = boards.make(study)
-        boards.own(study, seconds)
-    except UserError as error:
-        quoted = "\n".join(f"> {line}" for line in error.message.splitlines())
-        return f"# TensorBoard\n\nnone was made for {study}:\n\n{quoted}\n"
-    if made.link:
-        return f"# TensorBoard\n\n[{study}]({made.link})\n"
-    return f"# TensorBoard\n\n{reach(made, cluster.namespace)}\n"

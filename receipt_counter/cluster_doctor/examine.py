@@ -62,7 +62,7 @@ def examine(
         "queue": lambda: components.queue(reader, cluster),
         "your rights": lambda: rights.own(reader, cluster),
         "pipeline account": lambda: rights.pipeline_account(reader, cluster, health, service_account),
-        "tensorboard account": lambda: rights.tensorboard_account(reader),
+        "tensorboard account": lambda: rights.tensorboard_account(reader, health, service_account),
         "trial account": lambda: rights.trial_account(reader, cluster),
         "quota": lambda: room.quota(reader, cluster, parallelism),
         "store": lambda: namespace.store(reader, cluster),

@@ -19,7 +19,10 @@ SWEEP = {
     "pods": "get list",
     "pods/log": "get",
 }
-TRAIN_JOBS = {"trainjobs.trainer.kubeflow.org": "create delete get"}
+TRAIN_JOBS = {
+    "trainjobs.trainer.kubeflow.org": "create delete get",
+    "trainingruntimes.trainer.kubeflow.org": "create delete get patch",
+}
 ARGO = {"workflowtaskresults.argoproj.io": "create patch"}  # every step of a pipeline reports its end so
 TENSORBOARD = {"deployments.apps": "create delete get list patch", "services": "create delete get patch"}
 _REVIEWS = "/apis/authorization.k8s.io/v1"
@@ -43,14 +46,27 @@ def pipeline_account(reader: Reader, cluster: Cluster, health: Health | None, ac
         health: says which account Pipelines takes by default.
         account: named by the user.
     """
-    default = "default-editor" if health and health.multi_user else "pipeline-runner"
     rights = {**_of_the_sweep(cluster), **ARGO}
-    return _account("pipeline account", reader, account or default, rights, "--service-account names another")
+    name = _of_steps(health, account)
+    return _account("pipeline account", reader, name, rights, "--service-account names another")
 
 
-def tensorboard_account(reader: Reader) -> Finding:
-    """Whether the account that makes TensorBoards is there and may."""
-    return _account("tensorboard account", reader, TENSORBOARD_MAKER, TENSORBOARD, "kubectl apply -k manifests/base")
+def tensorboard_account(reader: Reader, health: Health | None, account: str | None) -> Finding:
+    """Whether the account that makes TensorBoards is there and may, and that of pipelines' steps, which do too."""
+    what, name = "tensorboard account", _of_steps(health, account)
+    found = _account(what, reader, TENSORBOARD_MAKER, TENSORBOARD, "kubectl apply -k manifests/base")
+    if found.state == OK and list(_lacking(reader, TENSORBOARD, name)):
+        bind = (
+            f"kubectl -n {reader.namespace} create rolebinding receipt-counter-pipeline-tensorboard --role"
+            f" {TENSORBOARD_MAKER} --serviceaccount {reader.namespace}:{name}"
+        )
+        return Finding(what, ABSENT, f"{found.detail}; {name} has not, so studies of pipelines get none: {bind}")
+    return found
+
+
+def _of_steps(health: Health | None, account: str | None) -> str:
+    """The account of pipelines' steps: as named, else the one that Pipelines takes."""
+    return account or ("default-editor" if health and health.multi_user else "pipeline-runner")
 
 
 def trial_account(reader: Reader, cluster: Cluster) -> Finding:

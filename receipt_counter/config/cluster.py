@@ -8,7 +8,7 @@ from receipt_counter import IMAGE
 from receipt_counter.config.keys import key
 
 _NAME = (r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "a name as Kubernetes writes them, such as receipt-counter")
-_QUANTITY = (r"\d+(\.\d+)?(m|[kMGTP]i?)?", "a quantity as Kubernetes writes them, such as 500m, 2 or 64Gi")
+_QUANTITY = (r"\d+(\.\d+)?(m|k|Ki|[MGTP]i?)?", "a quantity as Kubernetes writes them, such as 500m, 2 or 64Gi")
 _LABEL = (r"[\w./-]+=[\w.-]*", "LABEL=VALUE, such as cloud.google.com/gke-spot=true")
 _TAINT = (
     r"[\w./-]+(=[\w.-]*)?:(NoSchedule|PreferNoSchedule|NoExecute)",

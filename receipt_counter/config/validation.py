@@ -7,10 +7,12 @@ import math
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from receipt_counter.config.schema import OBJECTIVES_MAXIMISED, Config, leaves
-from receipt_counter.errors import suggestion
+from receipt_counter.errors import UserError, suggestion
+from receipt_counter.storage.remote import is_url, split_url
 
 
 class InvalidValueError(ValueError):
@@ -282,23 +284,29 @@ def _gate_conflicts(config: Config) -> list[tuple[str, str]]:
 
 
 def _cluster_conflicts(config: Config) -> list[tuple[str, str]]:
-    cluster, training = config.cluster, config.training
+    cluster = config.cluster
     found = []
-    if not re.fullmatch(r"/[\w./-]*|s3://[\w.-]+(/[\w./-]*)?", cluster.store):
-        text = f"{cluster.store!r} is neither an absolute directory nor s3://BUCKET/PREFIX"
-        found.append(("cluster.store", text))
+    if not _is_place(cluster.store):
+        letters = "of letters, digits, '.', '_' and '-'"
+        found.append(
+            ("cluster.store", f"{cluster.store!r} is neither an absolute directory nor s3://BUCKET/PREFIX, {letters}")
+        )
     if cluster.gpus and cluster.training_image is None and "@" in cluster.image:
         why = f"cluster.image names one image by its digest, and cluster.gpus {cluster.gpus} needs the one with CUDA"
         found.append(("cluster.training_image", f"{why}; name it by its own digest"))
-    if cluster.nodes > 1 and training.zero_stage and not cluster.is_on_volume:
-        why = "each machine would keep its part of a checkpoint to itself"
-        found.append(
-            (
-                "cluster.store",
-                f"{cluster.nodes} nodes with training.zero_stage {training.zero_stage}: {why}; name a directory",
-            )
-        )
+    if cluster.nodes > 1 and not cluster.is_on_volume:
+        why = "they write one checkpoint together, and read it together; name a directory, of a volume that all see"
+        found.append(("cluster.store", f"{cluster.nodes} nodes: {why}"))
     return found
+
+
+def _is_place(store: str) -> bool:
+    """Whether a store's location is one that containers can be given, as a mount's path or a URL."""
+    if not re.fullmatch(r"(/[\w.-]+)+/?|s3://[\w./-]+", store):
+        return False
+    with suppress(UserError):
+        return not is_url(store) or bool(split_url(store))
+    return False
 
 
 def warnings(config: Config) -> list[str]:

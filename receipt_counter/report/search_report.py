@@ -20,13 +20,16 @@ from receipt_counter.study.trials import cost_sentences
 _FRONT_METRICS = 3  # more pairs than those of three metrics would be a wall
 
 
-def render_search_report(analysis: Mapping[str, Any], name: str, histories: Histories) -> str:
+def render_search_report(
+    analysis: Mapping[str, Any], name: str, histories: Histories, board: Mapping[str, Any] | None = None
+) -> str:
     """The report of a search as HTML text.
 
     Args:
         analysis: the content of analysis.json.
         name: the study's.
         histories: of its confirmation, {variant: {seed: what its run logged}}.
+        board: where the study's TensorBoard is, if a cluster has one.
     """
     page = Page()
     notice = chance_sentence(analysis)
@@ -36,6 +39,7 @@ def render_search_report(analysis: Mapping[str, Any], name: str, histories: Hist
     return environment.get_template("search_report.html.j2").render(
         page=page,
         name=name,
+        board=board,
         analysis=analysis,
         notice=notice,
         findings=[sentence for sentence in analysis["findings"] if sentence != notice],

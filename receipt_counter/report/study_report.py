@@ -13,6 +13,7 @@ from receipt_counter.report.page import Page, study_templates
 from receipt_counter.report.search_report import render_search_report
 from receipt_counter.report.seed_curves import Histories, read_histories, seed_curves
 from receipt_counter.storage.files import read_json, write_atomic
+from receipt_counter.storage.labels import BOARD
 from receipt_counter.storage.store import Store
 from receipt_counter.study.findings import detectable_sentence
 from receipt_counter.study.trials import cost_sentences
@@ -39,12 +40,13 @@ def write_study_report(study_directory: Path, output: Path | None = None) -> Pat
     kind = analysis.get("kind") if isinstance(analysis, dict) else None
     study = study_directory.resolve()
     runs = Store(study.parent.parent).runs  # a study lies in its store, with its runs
+    board = read_json(study / BOARD) if (study / BOARD).exists() else None
     if kind == "ablation":
-        text = render_ablation_report(analysis, study.name, read_histories(analysis, runs))
+        text = render_ablation_report(analysis, study.name, read_histories(analysis, runs), board)
     elif kind == "hyperparameter":
         confirmation = analysis.get("confirmation")
         histories = read_histories(confirmation, runs) if confirmation else {}
-        text = render_search_report(analysis, study.name, histories)
+        text = render_search_report(analysis, study.name, histories, board)
     else:
         raise UserError(f"{source}: kind is {kind!r}: a report can be drawn of 'ablation' and 'hyperparameter'")
     path = output or study_directory / "report.html"
@@ -52,13 +54,16 @@ def write_study_report(study_directory: Path, output: Path | None = None) -> Pat
     return path
 
 
-def render_ablation_report(analysis: Mapping[str, Any], name: str, histories: Histories) -> str:
+def render_ablation_report(
+    analysis: Mapping[str, Any], name: str, histories: Histories, board: Mapping[str, Any] | None = None
+) -> str:
     """The report of an ablation as HTML text.
 
     Args:
         analysis: the content of analysis.json.
         name: the study's.
         histories: {variant: {seed: what its run logged}}.
+        board: where the study's TensorBoard is, if a cluster has one.
     """
     environment = study_templates()
     page, priority = Page(), list(analysis["priority_metrics"])
@@ -67,6 +72,7 @@ def render_ablation_report(analysis: Mapping[str, Any], name: str, histories: Hi
     return environment.get_template("study_report.html.j2").render(
         page=page,
         name=name,
+        board=board,
         analysis=analysis,
         priority=priority,
         notice=notice,

@@ -1,11 +1,13 @@
 """Keeps a run or a study alive and sent while a process works on it: heartbeats, events, checkpoints, records.
 
-A thread of the lead process. A store that does not answer stops nothing: the thread goes on trying and catches up. What
-must be there at the end is sent when the work ends; if that fails, the work fails, and everything is kept here.
+Two threads of the lead process: one says that it lives, however long the other takes to send a large checkpoint. A
+store that does not answer stops nothing: both go on trying and catch up. What must be there at the end is sent when the
+work ends, the record last; if that fails, the work fails, and everything is kept here.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -19,7 +21,7 @@ from receipt_counter.storage.files import write_atomic
 from receipt_counter.storage.manifest import MANIFEST
 from receipt_counter.storage.ownership import beat_seconds, is_ours
 from receipt_counter.storage.pusher import Pusher
-from receipt_counter.storage.record import Record, now
+from receipt_counter.storage.record import RUNNING, Record, now
 from receipt_counter.storage.remote import StoreError
 from receipt_counter.storage.sync import CHECKPOINTS, Mirror, mirror_of
 
@@ -46,7 +48,9 @@ class Keeper:
         self._stop, self._wake = threading.Event(), threading.Event()
         self._lost = threading.Event()
         self._is_away = False
-        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+        self._stop_beating = threading.Event()
+        self._sender = threading.Thread(target=self._send_on, name="store", daemon=True)
+        self._heart = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
 
     @property
     def is_lost(self) -> bool:
@@ -59,16 +63,25 @@ class Keeper:
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._heart.start()
+        if self._mirror is not None:
+            self._sender.start()
 
-    def close(self) -> None:
-        """End the thread."""
+    def stop_sending(self) -> None:
+        """End the thread that sends; the heartbeats go on."""
         self._stop.set()
         self._wake.set()
-        self._thread.join()
+        if self._sender.is_alive():
+            self._sender.join()
+
+    def close(self) -> None:
+        """End both threads."""
+        self.stop_sending()
+        self._stop_beating.set()
+        self._heart.join()
 
     def flush(self) -> None:
-        """Send everything.
+        """Send everything; the heartbeats end with it.
 
         Raises:
             StoreError: it could not be sent; it is kept here.
@@ -76,12 +89,13 @@ class Keeper:
         """
         if self._mirror is None or self._pusher is None:
             return
-        if not self.is_lost and not is_ours(self._mirror, self._record, self._token):
-            self._lost.set()
+        self._look_for_others(self._mirror)
         if self.is_lost:
             raise self.lost_error()
         self._send_checkpoints(self._pusher)
-        self._pusher.push()
+        self._pusher.push(hold=self._record.record_file)
+        self.close()  # a heartbeat says that somebody works on it
+        self._pusher.push_file(self._record.record_file)
 
     def lost_error(self) -> UserError:
         """What to say then."""
@@ -92,49 +106,57 @@ class Keeper:
             status=1,
         )
 
-    def _work(self) -> None:
-        beat = time.monotonic() + beat_seconds()
-        while not self._stop.is_set():
-            now_ = time.monotonic()
-            look = min(max(FIRST_PAUSE, (now_ - self._began) / _GROWTH), LONGEST_PAUSE)
-            self._wake.wait(max(0.0, min(look, beat - now_, beat_seconds())))
+    def _beat_on(self) -> None:
+        while not self._stop_beating.wait(beat_seconds()) and not self.is_lost:
+            with suppress(OSError, UserError):  # whoever is silent too long is replaced, and notices
+                self._record.update(heartbeat=now())
+                if self._mirror is not None:
+                    self._beat(self._mirror)
+
+    def _beat(self, mirror: Mirror) -> None:
+        """Say that somebody works on it: what the record says of its end counts once everything is there."""
+        self._look_for_others(mirror)
+        if not self.is_lost:
+            living = {**self._record.record, "status": RUNNING}
+            mirror.bucket.put(mirror.name(self._record.record_file), json.dumps(living).encode())
+
+    def _look_for_others(self, mirror: Mirror) -> None:
+        if not self.is_lost and not is_ours(mirror, self._record, self._token):
+            self._lost.set()
+
+    def _send_on(self) -> None:
+        while not self.is_lost:
+            look = min(max(FIRST_PAUSE, (time.monotonic() - self._began) / _GROWTH), LONGEST_PAUSE)
+            self._wake.wait(min(look, beat_seconds()))
             self._wake.clear()
             if self._stop.is_set():
                 return
-            is_due = time.monotonic() >= beat
-            if is_due:
-                beat = time.monotonic() + beat_seconds()
             try:
-                self._tick(is_due)
+                self._send()
             except StoreError as error:
                 self._say(away=True, text=f"{error.message}; the work goes on, and what is new is sent later")
             except (OSError, UserError) as error:  # a full disk is the main thread's to tell
                 self._say(away=True, text=str(error))
             else:
                 self._say(away=False, text="the store answers again")
-            if self.is_lost:
-                return
 
     def _say(self, *, away: bool, text: str) -> None:
         if away != self._is_away:
             self._is_away = away
             self._report(text)
 
-    def _tick(self, is_due: bool) -> None:
-        if is_due:
-            self._record.update(heartbeat=now())
-        if self._mirror is None or self._pusher is None:
-            return
-        if is_due:
-            if not is_ours(self._mirror, self._record, self._token):
-                self._lost.set()
+    def _send(self) -> None:
+        assert self._mirror is not None
+        assert self._pusher is not None
+        if self._is_away:  # perhaps for so long that another machine took over
+            self._look_for_others(self._mirror)
+            if self.is_lost:
                 return
-            self._pusher.push_file(self._record.record_file)
         self._send_checkpoints(self._pusher)
         if self._checkpoints.is_dir():
             self._pusher.push_events()
         else:
-            self._pusher.push(logs=False)
+            self._pusher.push(logs=False, hold=self._record.record_file)
 
     def _send_checkpoints(self, pusher: Pusher) -> None:
         """The newest checkpoints, after the events before them; then LATEST; then those that are gone here go there."""
@@ -200,16 +222,19 @@ def kept(record: Record, token: str, report: Callable[[str], None]) -> Iterator[
     try:
         yield keeper
     except BaseException:
-        keeper.close()
+        keeper.stop_sending()
         if keeper.is_lost:
             raise keeper.lost_error() from None
         with suppress(UserError):  # what went wrong first is what counts
             keeper.flush()
         raise
-    keeper.close()
-    try:
-        keeper.flush()
-    except StoreError as error:
-        raise StoreError(
-            f"{error.message}\nEverything is kept in {record.directory}; the same command sends it"
-        ) from None
+    else:
+        keeper.stop_sending()
+        try:
+            keeper.flush()
+        except StoreError as error:
+            raise StoreError(
+                f"{error.message}\nEverything is kept in {record.directory}; the same command sends it"
+            ) from None
+    finally:
+        keeper.close()

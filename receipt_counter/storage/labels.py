@@ -14,26 +14,30 @@ from pathlib import Path
 from receipt_counter.storage.files import read_json, write_atomic
 
 STUDY, LABEL = "RECEIPT_COUNTER_STUDY", "RECEIPT_COUNTER_LABEL"  # variables of a trial: what its runs belong to
+SEARCH = "RECEIPT_COUNTER_SEARCH"  # of a confirmation's trial: the search that it confirms, which shows its runs too
 SUFFIX = ".label"
+BOARD = "tensorboard.json"  # in a study's directory: where its TensorBoard is, if a cluster has one
 _LONGEST = 200  # bytes of a link's name, of the 255 that file systems take
 _ID_SHOWN = 6  # characters of a run's id that tell runs of one name apart
 
 
-def label_events(events: Path) -> Path:
-    """Leave the name that this process's environment has for a run.
+def label_events(events: Path) -> list[Path]:
+    """Leave the names that this process's environment has for a run.
 
     Args:
         events: the run's events directory; it exists.
 
     Returns:
-        The file with the name, or where none is known the directory.
+        The files with the names; none where none is known.
     """
-    study, label = os.environ.get(STUDY), os.environ.get(LABEL)
+    study, label, search = (os.environ.get(name) for name in (STUDY, LABEL, SEARCH))
     if not (study and label):
-        return events
-    file = events / f"{study}{SUFFIX}"
-    write_atomic(file, label)
-    return file
+        return []
+    names = {study: label, **({search: f"confirmation-{label}"} if search else {})}
+    files = {events / f"{owner}{SUFFIX}": name for owner, name in names.items()}
+    for file, name in files.items():
+        write_atomic(file, name)
+    return list(files)
 
 
 def labelled_runs(runs: Path, study: str | None = None) -> dict[str, Path]:

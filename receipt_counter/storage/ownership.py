@@ -1,6 +1,6 @@
 """Who works on a run or a study where several machines share an object store, which knows no locks.
 
-- `lease`: short and exclusive. A token object is written and all tokens are listed; only who sees no other one goes on.
+- `lease`: exclusive. A token object is written and all tokens are listed; only who sees no other one goes on.
   (Object stores list what was written before, so of two that both went on, one would have seen the other.)
 - `claim`: for hours. The record says who owns it and how fresh that is; a living owner keeps others away, a dead one is
   replaced after STALE_BEATS heartbeats. Ages are told by the server's clock, so machines' clocks do not matter.
@@ -15,6 +15,7 @@ import os
 import random
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from receipt_counter.errors import UserError
 from receipt_counter.storage.files import write_atomic
 from receipt_counter.storage.pusher import push
-from receipt_counter.storage.record import RUNNING, Record, now
+from receipt_counter.storage.record import OWNER, RUNNING, Record, now
 from receipt_counter.storage.remote import StoreError
 from receipt_counter.storage.sync import CHECKPOINTS, Mirror, mirror_of, pull, remove_tree
 
@@ -35,7 +36,7 @@ HEARTBEAT = "RECEIPT_COUNTER_HEARTBEAT_SECONDS"
 BEAT_SECONDS = 15.0
 STALE_BEATS = 8
 LEASE_SECONDS = 300.0  # after which a lease's holder is taken for dead
-OWNER = ".owner"  # token of the last owner of this machine; stays here
+_RENEWALS = 5  # of a lease in that time
 
 
 def beat_seconds() -> float:
@@ -45,7 +46,7 @@ def beat_seconds() -> float:
 
 @contextmanager
 def lease(bucket: Bucket, name: str) -> Iterator[None]:
-    """Hold something of the store for this process alone, for less than LEASE_SECONDS.
+    """Hold something of the store for this process alone, however long.
 
     Args:
         bucket: the store.
@@ -63,12 +64,32 @@ def lease(bucket: Bucket, name: str) -> Iterator[None]:
             abandoned = [other for other in others if (bucket.age(other) or 0.0) > LEASE_SECONDS]
             bucket.delete(abandoned)
             if not others - set(abandoned):
-                yield
+                with _renewed(bucket, token):
+                    yield
                 return
         finally:
             bucket.delete([token])
         time.sleep(pause * random.uniform(0.5, 1.0))
     raise StoreError(f"{bucket.url}/{name}: other processes keep it busy; try again", is_temporary=True)
+
+
+@contextmanager
+def _renewed(bucket: Bucket, token: str) -> Iterator[None]:
+    """Keep a lease's token young while the block lasts: its holder may have gigabytes to send."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(LEASE_SECONDS / _RENEWALS):
+            with suppress(StoreError):  # the next time
+                bucket.put(token, socket.gethostname().encode())
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def catch_up(record: Record) -> None:

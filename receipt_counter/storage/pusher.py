@@ -38,11 +38,12 @@ class Pusher:
             self._listing = self._bucket.entries(f"{self._name}/")
         return self._listing
 
-    def push(self, *, logs: bool = True) -> None:
+    def push(self, *, logs: bool = True, hold: Path | None = None) -> None:
         """Send everything that is not there as it is here.
 
         Args:
             logs: also `*.log`, which grow and travel whole.
+            hold: a file that is not sent yet.
 
         Raises:
             StoreError: something could not be sent; what was sent is kept, and the next call goes on.
@@ -54,7 +55,7 @@ class Pusher:
                 found = sealed_directory(name)
                 if found is not None:
                     sealed.add(found)
-                elif not is_event_file(name) and (logs or path.suffix != ".log"):
+                elif not is_event_file(name) and path != hold and (logs or path.suffix != ".log"):
                     plain.append(path)
             self.push_events()
             for directory, seal in sorted(sealed):

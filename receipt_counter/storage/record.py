@@ -10,6 +10,7 @@ from typing import Any
 from receipt_counter.storage.files import read_json, write_json
 
 RUNNING = "running"
+OWNER = ".owner"  # beside a record: token of its last owner of this machine; stays here
 
 
 class Record:

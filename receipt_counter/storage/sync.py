@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from receipt_counter.errors import UserError
 from receipt_counter.storage.files import atomic_directory, exclusive, write_json, writing
 from receipt_counter.storage.manifest import MANIFEST, verify
+from receipt_counter.storage.record import OWNER, RUNNING
 from receipt_counter.storage.remote import DamagedError, Entry, in_parallel, is_url, split_url
 from receipt_counter.storage.segments import join, split_segment
 
@@ -37,9 +38,11 @@ IMAGES, BUNDLE = "images", "images.tar"  # a dataset's thousands of small files 
 # Written after what they speak of, in this order.
 FINAL = ("metrics.json", "LATEST", "CURRENT", "sweep.json", "run.json", MANIFEST)
 CHECKPOINTS = "checkpoints"
+_RECORDS = ("run.json", "owner.json")
 _SEALED = re.compile(r"(?P<dataset>datasets/[^/]+)/.*|(?P<rest>runs/[^/]+/(?:checkpoints/(?:step|best)-\d+|model))/.*")
 _VERSION = re.compile(r"(models/[^/]+/\d+)/.*")
-_IN_STORE = re.compile(r"(?P<store>s3://.+?)/(?P<path>(?:runs|studies|datasets|models)/.+)")
+# The last that could be one: a store's own prefix may have such names too.
+_IN_STORE = re.compile(r"(?P<store>s3://.+)/(?P<path>(?:runs|studies|datasets|models)/.+)")
 
 Wanted = Callable[[str], bool]
 
@@ -169,7 +172,17 @@ class Mirror:
             self._get(name)
 
     def _get(self, name: str) -> None:
-        self.bucket.get(name, self.root / name)
+        if not self._is_newer_here(name):
+            self.bucket.get(name, self.root / name)
+
+    def _is_newer_here(self, name: str) -> bool:
+        """Whether a record is of work that this machine does, or has ended and could not send yet."""
+        path = self.root / name
+        owner = path.with_name(OWNER)
+        if path.name not in _RECORDS or not (path.exists() and owner.exists()):
+            return False
+        there = json.loads(self.bucket.read(name) or b"{}")
+        return bool(there.get("status") == RUNNING and there.get("owner") == owner.read_text(encoding="utf-8").strip())
 
     def _is_same(self, path: Path, entry: Entry) -> bool:
         """Whether a file is the object; one that has not changed since that was found is not read again."""

@@ -104,7 +104,7 @@ def ablation_document(
             config,
             [
                 "--variants", f"{MOUNT}/{VARIANTS_FILE}", "--variant", "${trialParameters.variant}",
-                "--seeds", "${trialParameters.seed}", "--split", split,
+                "--seeds", "${trialParameters.seed}", "--split", split, *(["--search", search] if search else []),
             ],
             [
                 {"name": "variant", "reference": "variant", "description": "Which variant of the config."},

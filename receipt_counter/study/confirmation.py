@@ -14,6 +14,7 @@ from typing import Any
 from receipt_counter.evaluation.wording import format_points, format_value, spoken
 from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.katib.identity import cluster_name
+from receipt_counter.katib.rules import room_for_name
 from receipt_counter.storage.run import Run
 from receipt_counter.study.compile import ablation_document
 from receipt_counter.study.documents import base_config, preset_of, study_files, study_settings
@@ -40,9 +41,9 @@ def confirmation_document(search: StudyDocument, parameters: Mapping[str, Any]) 
     winner = Variant(WINNER, parameters, "search", "best trial")
     equal = same_config(winner.apply(config), {BASELINE: config}) is not None
     variants = [Variant(BASELINE, {})] if equal else [Variant(BASELINE, {}), winner]
-    settings = dataclasses.replace(
-        settings, base_name=f"confirm-{settings.base_name}", seeds=settings.confirmation_seeds
-    )
+    # a name as long as may be has no room for a prefix
+    name = f"confirm-{settings.base_name}"[: room_for_name(search.experiment)].rstrip("-_")
+    settings = dataclasses.replace(settings, base_name=name, seeds=settings.confirmation_seeds)
     return ablation_document(settings, variants, config, preset_of(search), SPLIT, cluster_name(search))
 
 

@@ -22,7 +22,7 @@ from receipt_counter.data.example import SPLITS
 from receipt_counter.errors import UserError, suggestion
 from receipt_counter.processes import die_with_parent
 from receipt_counter.progress import Progress, open_progress
-from receipt_counter.storage.labels import LABEL, STUDY, label_events
+from receipt_counter.storage.labels import LABEL, SEARCH, STUDY, label_events
 from receipt_counter.storage.pusher import push
 from receipt_counter.storage.run import Run
 from receipt_counter.storage.store import Store, open_store
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         store = open_store(os.environ.get(STORE))
         config, progress, name = _variant(arguments), open_progress(), arguments.experiment_name
-        _name_study()
+        _name_study(arguments.search)
         # all are trained before the first is judged: of several machines only the first judges, the others are free
         trained = []
         for number, seed in enumerate(arguments.seeds):
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=_seeds, required=True, metavar="N,N", help="a run for each")
     parser.add_argument("--split", default="val", choices=SPLITS[1:], help="what its figures are measured on")
     parser.add_argument("--experiment-name", default="trial", help="recorded in run.json")
+    parser.add_argument("--search", metavar="STUDY", help="that this confirms; TensorBoard shows the runs there too")
     return parser
 
 
@@ -103,10 +104,12 @@ def _named(file: Path, name: str) -> Variant:
     return variants[name]
 
 
-def _name_study() -> None:
+def _name_study(search: str | None) -> None:
     """Katib names a trial "<study>-<8 characters>", and has no other place for the study's name in its template."""
     if not os.environ.get(STUDY) and os.environ.get(TRIAL):
         os.environ[STUDY] = os.environ[TRIAL].rpartition("-")[0]
+    if search:
+        os.environ[SEARCH] = search
 
 
 def _label(arguments: argparse.Namespace, seed: int) -> str:
@@ -136,7 +139,8 @@ def _train(config: Config, number: int, name: str, store: Store, progress: Progr
         directory = launch_apart(config, dataset, store.root, experiment_name=name, number=number)
     run = Run.open(directory)
     if run.events.is_dir() and not this_machine(config).rank:
-        push(label_events(run.events))  # again: another study may have trained it
+        for file in label_events(run.events):  # again: another study may have trained it
+            push(file)
     return run, dataset
 
 

@@ -15,7 +15,8 @@ import pytest
 from receipt_counter import steps
 from receipt_counter.cluster import following
 from receipt_counter.cluster.connection import Patience
-from receipt_counter.cluster.following import train_on_machines
+from receipt_counter.cluster.following import job_of_run, train_on_machines
+from receipt_counter.cluster.train_job import training_runtime
 from receipt_counter.config.loading import parse_config
 from receipt_counter.data.dataset import Dataset
 from receipt_counter.errors import UserError
@@ -72,7 +73,7 @@ class Story:
         (job,) = self.server.of("trainjobs")
         return job
 
-    def train(self, script: Script, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def train(self, script: Script) -> Path:
         chapters, real_sleep = script(self), time.sleep
 
         def sleep(seconds: float) -> None:
@@ -80,7 +81,6 @@ class Story:
                 next(chapters, None)
             real_sleep(seconds + 0.001)
 
-        monkeypatch.setattr(following.time, "sleep", sleep)
         return train_on_machines(
             CONFIG,
             self.dataset,
@@ -89,6 +89,7 @@ class Story:
             progress=Progress(self.notes),
             patience=QUICK,
             interval=INTERVAL,
+            sleep=sleep,
         )
 
 
@@ -117,16 +118,14 @@ def complete(story: Story) -> Iterator[None]:
     yield
 
 
-def test_a_run_is_trained_and_its_log_shown(
-    story: Story, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_is_trained_and_its_log_shown(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     made: dict[str, Any] = {}
 
     def watched(told: Story) -> Iterator[None]:
         made.update(job=told.job, runtime=told.server.of("trainingruntimes")[0])
         yield from complete(told)
 
-    assert story.train(watched, monkeypatch) == story.run.directory
+    assert story.train(watched) == story.run.directory
     printed = ["begin", "train_total_loss=1", "train_total_loss=0.5", "train_total_loss=0.25", "saved"]
     assert capsys.readouterr().out.splitlines() == printed
     assert story.notes.texts == [
@@ -143,7 +142,7 @@ def test_a_run_is_trained_and_its_log_shown(
     (variable,) = spec["trainer"]["env"]
     assert parse_config(variable["value"].replace("$$(", "$(")) == CONFIG
     before = len(story.server.requests)
-    story.train(complete, monkeypatch)
+    story.train(complete)
     assert len(story.server.requests) == before  # a finished run is not trained again
 
 
@@ -157,46 +156,94 @@ def failed(story: Story) -> Iterator[None]:
     yield
 
 
-def test_a_failed_train_job_fails_with_the_words_of_the_machine_that_failed_first(
-    story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_train_job_fails_with_the_words_of_the_machine_that_failed_first(story: Story) -> None:
     with pytest.raises(UserError, match="jobset failed due to one or more job failures") as caught:
-        story.train(failed, monkeypatch)
+        story.train(failed)
     lines = caught.value.message.splitlines()
     assert "node-0-1-00000 ended first, with status 1 (Error)" in lines[1]
     assert (lines[2], lines[-1], len(lines)) == ("line 16", "CUDA error", 2 + following.LOG_LINES)
     assert caught.value.status == 1
     # the next try makes room for itself
-    assert story.train(complete, monkeypatch) == story.run.directory
+    assert story.train(complete) == story.run.directory
 
 
-def test_a_train_job_that_is_there_is_followed(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_train_job_that_is_there_is_followed(story: Story) -> None:
     def broken(told: Story) -> Iterator[None]:
         told.server.faults.extend([403])
         yield
 
     with pytest.raises(UserError, match="refused to get trainjobs"):
-        story.train(broken, monkeypatch)
+        story.train(broken)
     uid = story.job["metadata"]["uid"]
 
     def same(told: Story) -> Iterator[None]:
         assert told.job["metadata"]["uid"] == uid
         yield from complete(told)
 
-    story.train(same, monkeypatch)
+    story.train(same)
     assert sum("is there already" in text for text in story.notes.texts) == 1
 
 
 @pytest.mark.parametrize("fault", [LOSE, DROP, 500])
-def test_creation_survives_faults(fault: Any, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    # of the TrainJob: look, delete; of the runtime: delete, look, create; of the TrainJob: look, create
-    story.server.faults.extend([None] * 6 + [fault])
-    assert story.train(complete, monkeypatch) == story.run.directory
+def test_creation_survives_faults(fault: Any, story: Story) -> None:
+    # of the TrainJob: look; of the runtime: look, create, change; of the TrainJob: look, create
+    story.server.faults.extend([None] * 5 + [fault])
+    assert story.train(complete) == story.run.directory
 
 
-def test_a_restart_shows_the_new_pod(
-    story: Story, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_steps_that_begin_at_once_share_the_train_job(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, other = story.server.answer, dict[str, Any]()
+
+    def meanwhile(method: str, path: str, kind: str, body: Any) -> tuple[int, Any]:
+        found = answer(method, path, kind, body)
+        if not other:
+            name = path.rpartition("/")[2]
+            made = job_of_run(CONFIG, story.dataset, str(story.store), name, "two")
+            other.update(story.server.put("trainjobs", NAMESPACE, made))
+        return found
+
+    def same(told: Story) -> Iterator[None]:
+        assert told.job["metadata"]["uid"] == other["metadata"]["uid"]
+        yield from complete(told)
+
+    monkeypatch.setattr(story.server, "answer", meanwhile)
+    assert story.train(same) == story.run.directory
+
+
+def test_a_runtime_that_a_killed_step_left_has_todays_settings(story: Story) -> None:
+    name = f"receipt-counter-{story.run.directory.name}"
+    left = {"metadata": {"name": name}, "spec": {"mlPolicy": {"numNodes": 7}, "template": {"spec": {}}}}
+    story.server.put("trainingruntimes", NAMESPACE, left)
+
+    def looked_at(told: Story) -> Iterator[None]:
+        (runtime,) = told.server.of("trainingruntimes")
+        assert runtime["spec"] == training_runtime(CONFIG.cluster, name)["spec"]
+        yield from complete(told)
+
+    story.train(looked_at)
+    assert story.server.of("trainingruntimes") == []
+
+
+def test_a_second_signal_interrupts_the_deletion(story: Story) -> None:
+    def sleep(seconds: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        story.server.faults.append(503)
+
+    with pytest.raises(UserError, match="may not be deleted: kubectl delete trainjob") as caught:
+        train_on_machines(
+            CONFIG,
+            story.dataset,
+            str(story.store),
+            experiment_name="two",
+            progress=Progress(Notes()),
+            patience=QUICK,
+            interval=INTERVAL,
+            sleep=sleep,
+        )
+    assert caught.value.status == 143
+
+
+def test_a_restart_shows_the_new_pod(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     def restarted(told: Story) -> Iterator[None]:
         for pod in told.trainer.start(told.job):
             told.trainer.say(pod, "before")
@@ -211,7 +258,7 @@ def test_a_restart_shows_the_new_pod(
         told.trainer.end(told.job, "Complete")
         yield
 
-    story.train(restarted, monkeypatch)
+    story.train(restarted)
     assert capsys.readouterr().out.split() == ["before", "after"]
 
 
@@ -229,15 +276,15 @@ def elsewhere(story: Story) -> Iterator[None]:
     ("script", "message"),
     [(deleted, "is gone: somebody deleted it"), (elsewhere, "do its machines see this store")],
 )
-def test_other_ends(script: Script, message: str, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_ends(script: Script, message: str, story: Story) -> None:
     with pytest.raises(UserError, match=message):
-        story.train(script, monkeypatch)
+        story.train(script)
 
 
-def test_a_cluster_without_trainer_says_so(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_without_trainer_says_so(story: Story) -> None:
     story.server.absent = {"trainjobs"}
     with pytest.raises(UserError, match=r"no trainjobs\.trainer\.kubeflow\.org: Kubeflow Trainer is not installed"):
-        story.train(complete, monkeypatch)
+        story.train(complete)
 
 
 def test_a_signal_deletes_the_train_job(story: Story) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +12,15 @@ from receipt_counter import steps, tensorboard_step
 from receipt_counter.cli import main
 from receipt_counter.cluster.connection import Connection, Patience
 from receipt_counter.cluster.objects import Objects
-from receipt_counter.cluster.tensorboard import CREATED, TensorBoards, manifests, study_page
+from receipt_counter.cluster.tensorboard import CREATED, TensorBoards, manifests
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.config.loading import resolve, to_yaml
 from receipt_counter.engines.base import name_of
 from receipt_counter.engines.katib.submission import submitted
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import document_text
+from receipt_counter.storage.files import read_json
+from receipt_counter.storage.labels import BOARD
 from tests.cluster.stand_in import ClusterServer
 from tests.engines.katib_support import study as small_study
 
@@ -125,8 +127,9 @@ def test_names_that_a_service_can_have(study: str) -> None:
     assert name.endswith(study[-8:])
 
 
-def test_an_object_store_is_mirrored_with_its_keys() -> None:
-    cluster = Cluster(store="s3://bucket/runs", credentials="keys")
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_an_object_store_is_mirrored_with_its_keys(slash: str) -> None:
+    cluster = Cluster(store=f"s3://bucket/runs{slash}", credentials="keys")
     pod = manifests(cluster, "study", "deployment", START)[0][1]["spec"]["template"]["spec"]
     server, mirror = pod["containers"]
     assert "--store=/logs" in server["args"]
@@ -141,37 +144,77 @@ def test_an_object_store_is_mirrored_with_its_keys() -> None:
 class TestStep:
     """The pipelines' step."""
 
-    def page(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> tuple[str, str]:
+    @pytest.fixture(autouse=True)
+    def in_a_pod(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tensorboard_step, "SECONDS_TO_BEGIN", 0.0)
+        monkeypatch.setenv(steps.PIPELINE_POD, "pod")
+
+    def page(self, tmp_path: Path) -> tuple[str, str]:
+        """What the step shows, and the study's name."""
         document = small_study(tmp_path / "study")
         config = to_yaml(resolve(None, "laptop", ["cluster.namespace=team"]).config)
         name = name_of(submitted(document).experiment)
-        return tensorboard_step.show_study(config, document_text(document), "/experiments"), name
+        return tensorboard_step.show_study(config, document_text(document), str(tmp_path / "store")), name
 
-    def test_here_it_makes_nothing(self, server: ClusterServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-        monkeypatch.delenv(steps.PIPELINE_POD, raising=False)
-        page, _ = self.page(monkeypatch, tmp_path)
-        assert "receipt-counter tensorboard --store /experiments" in page
+    def test_here_it_makes_nothing(
+        self, server: ClusterServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.delenv(steps.PIPELINE_POD)
+        page, _ = self.page(tmp_path)
+        assert f"receipt-counter tensorboard --store {tmp_path / 'store'}" in page
         assert server.requests == []
 
-    def test_in_a_pod_it_makes_one_and_links_it(
-        self, server: ClusterServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-    ) -> None:
-        monkeypatch.setenv(steps.PIPELINE_POD, "pod")
-        page, name = self.page(monkeypatch, tmp_path)
+    def test_in_a_pod_it_makes_one_and_links_it(self, server: ClusterServer, tmp_path: Path) -> None:
+        page, name = self.page(tmp_path)
         assert f"[{name}](/receipt-counter/team/tensorboard/{name}/)" in page
         assert there(server, *OURS) == [name] * 3
+        (record,) = tmp_path.glob(f"store/studies/*/{BOARD}")
+        assert read_json(record)["link"] == f"/receipt-counter/team/tensorboard/{name}/"
 
-    def test_one_that_cannot_be_made_stops_nothing(self, server: ClusterServer) -> None:
+    def test_without_a_gateway_it_says_how_to_reach_it(self, server: ClusterServer, tmp_path: Path) -> None:
+        server.absent = {"virtualservices"}
+        page, name = self.page(tmp_path)
+        (record,) = tmp_path.glob(f"store/studies/*/{BOARD}")
+        known = read_json(record)
+        assert known["link"] is None
+        assert f"port-forward service/receipt-counter-tb-{name}" in known["where"]
+        assert known["where"] in page
+
+    def test_one_that_cannot_be_made_stops_nothing(self, server: ClusterServer, tmp_path: Path) -> None:
         server.faults.append((403, "Forbidden", 'deployments.apps is forbidden: User "u" cannot get resource'))
-        page = study_page(CLUSTER, "study", 0.0)
-        assert "none was made for study" in page
+        page, name = self.page(tmp_path)
+        assert f"none was made for {name}" in page
         assert "needs a Role with the verb get on deployments.apps" in page
+        assert not list(tmp_path.glob(f"store/studies/*/{BOARD}"))
 
-    def test_it_waits_for_the_experiment(self, server: ClusterServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(time, "sleep", lambda seconds: put_experiment(server, "study"))
-        study_page(CLUSTER, "study", 60.0)
-        server.delete(("experiments", "team", "study"))
+    def test_a_cluster_without_katib_has_one_all_the_same(self, server: ClusterServer, tmp_path: Path) -> None:
+        server.absent = {"experiments"}
+        page, name = self.page(tmp_path)
+        assert f"[{name}](/receipt-counter/team/tensorboard/{name}/)" in page
+        assert f"There is no Experiment {name}, so it is not deleted with one" in page
+        assert there(server, *OURS) == [name] * 3
+
+    def test_an_account_that_may_not_see_experiments_has_one(self, server: ClusterServer, tmp_path: Path) -> None:
+        refused = (403, "Forbidden", 'experiments.kubeflow.org is forbidden: User "u" cannot get resource')
+        server.faults.extend([None] * 6 + [refused])  # of three objects: look and create
+        page, name = self.page(tmp_path)
+        assert f"[{name}](/receipt-counter/team/tensorboard/{name}/)" in page
+        assert "not deleted with its Experiment:\n\n> the cluster refused to get experiments" in page
+
+    def test_a_store_that_cannot_be_written_stops_nothing(self, server: ClusterServer, tmp_path: Path) -> None:
+        (tmp_path / "store").write_text("a file")
+        page, name = self.page(tmp_path)
+        assert f"[{name}](/receipt-counter/team/tensorboard/{name}/)" in page
+        assert "report does not name it" in page
+
+    def test_it_waits_for_the_experiment(
+        self, server: ClusterServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        name = name_of(submitted(small_study(tmp_path / "study")).experiment)
+        monkeypatch.setattr(tensorboard_step, "SECONDS_TO_BEGIN", 60.0)
+        monkeypatch.setattr(time, "sleep", lambda seconds: put_experiment(server, name))
+        self.page(tmp_path)
+        server.delete(("experiments", "team", name))
         assert there(server, *OURS) == []
 
 
@@ -182,6 +225,12 @@ class TestCommand:
         options = ["--backend", "kubeflow", "--preset", "laptop", "--set", "cluster.namespace=team"]
         assert main(["tensorboard", *arguments, *options]) == 0
         return capsys.readouterr().out
+
+    def test_a_cluster_without_katib(self, server: ClusterServer, capsys: pytest.CaptureFixture[str]) -> None:
+        server.absent = {"experiments"}
+        said = self.run(capsys, "study")
+        assert "/receipt-counter/team/tensorboard/study/ on Kubeflow's address" in said
+        assert "no Experiment study in namespace team" in said
 
     def test_it_makes_lists_and_deletes(self, server: ClusterServer, capsys: pytest.CaptureFixture[str]) -> None:
         assert "/receipt-counter/team/tensorboard/study/ on Kubeflow's address" in self.run(capsys, "study")
@@ -199,6 +248,7 @@ class TestCommand:
         ("arguments", "message"),
         [
             ([], "name a STUDY"),
+            *[([name], "no name of an Experiment") for name in ("My Study", "a/../b", "a.b", "a-", "", "s" * 64)],
             (["study", "--list"], "--list and --prune take no STUDY"),
             (["--prune"], "--prune --older-than 7d"),
             (["study", "--older-than", "7d"], "--prune --older-than 7d"),

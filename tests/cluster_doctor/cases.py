@@ -150,6 +150,13 @@ CASES: dict[str, tuple[str, Callable[[ClusterServer], None], dict[str, Any], str
         MISSING,
         "may not create trainjobs",
     ),
+    "account without runtimes": (
+        "pipeline account",
+        deny((EDITOR, "patch", "trainingruntimes.trainer.kubeflow.org")),
+        {"nodes": 2},
+        MISSING,
+        "may not patch trainingruntimes",
+    ),
     "account that needs no TrainJobs": (
         "pipeline account",
         deny((EDITOR, "create", "trainjobs.trainer.kubeflow.org")),
@@ -178,6 +185,13 @@ CASES: dict[str, tuple[str, Callable[[ClusterServer], None], dict[str, Any], str
         {},
         MISSING,
         "may not create deployments.apps",
+    ),
+    "steps that make no TensorBoards": (
+        "tensorboard account",
+        deny((EDITOR, "create", "services")),
+        {},
+        ABSENT,
+        f"--role {MAKER} --serviceaccount team:{EDITOR}",
     ),
     "no trial account": (
         "trial account",

@@ -160,6 +160,27 @@ REFUSED = {
         f"cluster: {{gpus: 2, image: 'registry.example/ours:1@{DIGEST}'}}",
         ["cluster.training_image: cluster.image names one image by its digest", "name it by its own digest"],
     ),
+    **{
+        f"store {place}": (
+            f"cluster: {{store: '{place}'}}",
+            ["cluster.store: ", "neither an absolute directory nor s3://"],
+        )
+        for place in (
+            "here",
+            "/",
+            "//a",
+            "s3://",
+            "s3://Bucket/a",
+            "s3://bucket/a//b",
+            "s3://bucket/../a",
+            "s3://b/$(a)",
+        )
+    },
+    "machines without a volume": (
+        "cluster: {nodes: 2, store: 's3://bucket/a'}\ntraining: {zero_stage: 0}",
+        ["cluster.store: 2 nodes: they write one checkpoint together"],
+    ),
+    "a quantity": ("cluster: {memory: 64ki}", ["cluster.memory: ", "a quantity as Kubernetes writes them"]),
     "image size": ("data: {image_size: 100}", ["100 is no multiple of 32 (two patches); nearest: 96 or 128"]),
 }
 

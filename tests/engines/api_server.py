@@ -38,6 +38,7 @@ _OF_KATIB = ("experiments", "trials")
 _SET = re.compile(r"([\w./-]+) in \(([^)]*)\)")
 # faults: the connection ends before the request was done, after it, in the middle of the answer; no answer in time
 DROP, LOSE, CUT, SLOW = "drop", "lose the answer", "cut", "slow"
+PAGE = "page"  # a proxy before it asks for a login
 SECONDS_OF_SLOW = 0.8
 Fault = int | str | tuple[int, str, str] | tuple[int, str, str, Mapping[str, str]]  # status, reason, message, headers
 Key = tuple[str, str, str]
@@ -263,6 +264,9 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
             if fault in (DROP, SLOW):
                 time.sleep(SECONDS_OF_SLOW if fault == SLOW else 0)
                 self.close_connection = True
+                return
+            if fault == PAGE:
+                self._send(200, "<html>Log in</html>", {"Content-Type": "text/html"})
                 return
             if fault in (None, LOSE, CUT):
                 code, answer = server.answer(self.command, self.path, self.headers.get("Content-Type", ""), body)

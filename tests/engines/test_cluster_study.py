@@ -15,7 +15,6 @@ import pytest
 from receipt_counter import study_steps
 from receipt_counter.cli.main import main
 from receipt_counter.engines.base import SweepStoppedError
-from receipt_counter.engines.wakeup import Wakeup
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument, read_document
 from receipt_counter.katib.space import grid, search_space
@@ -23,6 +22,7 @@ from receipt_counter.katib.template import primary_container, render_trial
 from receipt_counter.progress import Progress
 from receipt_counter.storage.store import Store
 from receipt_counter.study import trial
+from receipt_counter.wakeup import Wakeup
 from tests.engines.api_server import ApiServer
 from tests.engines.katib_stand_in import Katib
 from tests.support import SMALL, write_squares

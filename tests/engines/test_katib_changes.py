@@ -124,6 +124,25 @@ def test_deleted_on_stop_and_begun_anew(tmp_path: Path, server: ApiServer) -> No
     assert server.requests.count("POST experiments") == 3
 
 
+def test_a_config_map_that_goes_with_the_one_before_is_made_anew(
+    tmp_path: Path, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes deletes what a deleted Experiment owned some time after it, and the next one may have begun."""
+    answer = server.answer
+
+    def collecting(method: str, path: str, kind: str, body: object) -> tuple[int, object]:
+        if method == "PATCH" and "configmaps" in path and server.requests.count("PATCH configmaps") == 1:
+            (key,) = [key for key in server.objects if key[0] == "configmaps"]
+            server.delete(key)
+        return answer(method, path, kind, body)
+
+    monkeypatch.setattr(server, "answer", collecting)
+    run(tmp_path, ticking(server))
+    (made,) = server.of("configmaps")
+    (experiment,) = server.of("experiments")
+    assert [owner["uid"] for owner in made["metadata"]["ownerReferences"]] == [experiment["metadata"]["uid"]]
+
+
 DISRUPTED = {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]}
 
 

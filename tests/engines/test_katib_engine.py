@@ -27,6 +27,7 @@ from receipt_counter.engines.base import (
 from receipt_counter.engines.katib.engine import KatibEngine
 from receipt_counter.engines.katib.submission import submitted
 from receipt_counter.engines.local.engine import LocalEngine
+from receipt_counter.engines.view import NoView, Snapshot
 from receipt_counter.errors import UserError
 from tests.engines.api_server import DROP, LOSE, ApiServer, Fault
 from tests.engines.katib_stand_in import Katib, condition, metric
@@ -109,11 +110,14 @@ def test_submitting_is_begun_once(tmp_path: Path, server: ApiServer, fault: Faul
     for request in range(5):
         server.objects.clear()
         server.faults.extend([None] * request + [fault])
-        result = run(tmp_path, tick, document=study(tmp_path, trials=request + 1))
+        document = study(tmp_path, trials=request + 1)
+        document.experiment.metadata.labels = {"receipt-counter/study": "small"}
+        result = run(tmp_path, tick, document=document)
         (there,), (config_map,) = server.of("experiments"), server.of("configmaps")
         (owner,) = config_map["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"]) == ("Experiment", there["metadata"]["uid"])
         assert config_map["metadata"]["name"] == f"files{result.study_id[-9:]}"
+        assert config_map["metadata"]["labels"] == there["metadata"]["labels"]
         (volume,) = there["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["volumes"]
         assert volume["configMap"]["name"] == config_map["metadata"]["name"]
         server.delete(("experiments", "team", result.study_id))
@@ -225,6 +229,30 @@ def test_trials_of_others_and_trials_that_were_deleted(tmp_path: Path, server: A
     metadata = {"name": "other-1", "labels": {"katib.kubeflow.org/experiment": "other"}}
     server.put("trials", "team", {"apiVersion": "kubeflow.org/v1beta1", "kind": "Trial", "metadata": metadata})
     assert run(tmp_path, pytest.fail).trials == first.trials
+
+
+def test_a_trial_that_somebody_deletes_is_run_again_and_counted_once(tmp_path: Path, server: ApiServer) -> None:
+    """Katib makes it anew of the same suggestion, under the same name (ReconcileSuggestions)."""
+    tick, seen = ticking(server), list[Snapshot]()
+
+    class Watching(NoView):
+        def show(self, snapshot: Snapshot) -> None:
+            seen.append(snapshot)
+
+    def sleep(seconds: float) -> None:
+        ended = [trial for trial in server.of("trials") if "completionTime" in trial["status"]]
+        if ended and all(snapshot.ended == () for snapshot in seen[:-1]) and seen[-1].ended:
+            ended[0]["status"] = {"conditions": [condition("Created")]}
+        tick(seconds)
+
+    result = run(tmp_path, sleep, open_view=Watching)
+    assert [trial.index for trial in result.trials] == [0, 1, 2, 3, 4]
+    assert {snapshot.total for snapshot in seen} == {5}
+    ended = [{trial.name for trial in snapshot.ended} for snapshot in seen]
+    running = [{trial.name for trial in snapshot.running} for snapshot in seen]
+    assert not any(map(set.intersection, ended, running))
+    first = next(names for names in ended if names)
+    assert any(first <= names for names in running[ended.index(first) :])
 
 
 def test_an_experiment_that_vanishes(tmp_path: Path, server: ApiServer) -> None:

@@ -283,28 +283,31 @@ SECURITY = (
     'Error creating: pods "x" is forbidden: violates PodSecurity "restricted:latest": (container "{}" must set ...)'
 )
 QUOTA = 'Error creating: pods "x" is forbidden: exceeded quota: team, requested: requests.nvidia.com/gpu=1'
+UNLIMITED = 'Error creating: pods "x" is forbidden: failed quota: team: must specify limits.cpu for: sidecar'
 ACCOUNT = 'Error creating: pods "x" is forbidden: error looking up service account team/t: serviceaccount "t" not found'
 
 
+@pytest.mark.parametrize("job", ["{}", "{}-node-0"], ids=["Job", "TrainJob"])
 @pytest.mark.parametrize(
     ("message", "reason", "mend"),
     [
         (SECURITY.format("main"), "FailedCreate", "Pod Security Standard"),
         (SECURITY.format(COLLECTOR), "FailedCreate", "injectSecurityContext"),
         (QUOTA, "FailedCreate", "describe resourcequota"),
+        (UNLIMITED, "FailedCreate", "a LimitRange gives them"),
         (ACCOUNT, "FailedCreate", "apply -k manifests/base"),
         (None, "NoPod", "metrics-collector-injection"),
     ],
 )
 def test_a_pod_that_is_not_made_says_why(
-    tmp_path: Path, server: ApiServer, message: str | None, reason: str, mend: str
+    tmp_path: Path, server: ApiServer, message: str | None, reason: str, mend: str, job: str
 ) -> None:
     kept: dict[Any, Any] = {}
 
     def stick() -> None:
         (trial,) = server.of("trials")
         kept.update({key: server.objects.pop(key) for key in list(server.objects) if key[0] == "pods"})
-        event(server, "Job", trial["metadata"]["name"], message)
+        event(server, "Job", job.format(trial["metadata"]["name"]), message)
 
     tick, shown = slow(server, stick), Shown()
 

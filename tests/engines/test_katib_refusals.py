@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from receipt_counter.engines.base import (
 from receipt_counter.engines.katib.submission import submitted
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import check
-from tests.engines.api_server import ApiServer, Fault
+from tests.engines.api_server import PAGE, ApiServer, Fault
 from tests.engines.katib_support import gone, run, study, ticking
 from tests.engines.support import experiment, read
 
@@ -51,6 +52,19 @@ def test_a_webhook_is_no_missing_role(tmp_path: Path, server: ApiServer) -> None
     assert said in raised.value.message
     assert "create experiments.kubeflow.org" in raised.value.message
     assert "Role" not in raised.value.message
+
+
+@pytest.mark.parametrize("kind", ["GET experiments", "POST experiments", "GET configmaps", "GET trials", "GET pods"])
+def test_a_page_of_a_proxy_is_no_answer(tmp_path: Path, server: ApiServer, kind: str) -> None:
+    server.faults_of = {kind: deque([PAGE])}
+    assert len(run(tmp_path, ticking(server)).trials) == 5
+    assert not server.faults_of[kind]
+
+
+def test_a_proxy_that_lets_nobody_in(tmp_path: Path, server: ApiServer) -> None:
+    server.faults.extend([PAGE] * 4)
+    with pytest.raises(UserError, match=r"failed 4 times .* the answer is none of its own"):
+        run(tmp_path, lambda seconds: None)
 
 
 def test_no_katib(tmp_path: Path, server: ApiServer) -> None:

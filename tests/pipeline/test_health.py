@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,8 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--host: where is Kubeflow Pipelines"):
         endpoint(None)
     (tmp_path / "config").touch()
+    assert endpoint(None) is None
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'none'}{os.pathsep}{tmp_path / 'config'}")
     assert endpoint(None) is None
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "kubeflow.example/pipeline/")
     assert endpoint(None) == "https://kubeflow.example/pipeline"

@@ -50,6 +50,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
     assert "Promotion gates" in done.stdout
     assert str(the_run(root) / "report.html") in done.stdout
     assert f"receipt-counter predict --model {the_run(root)}" in done.stdout
+    assert f"receipt-counter tensorboard --store {root}" in done.stdout
+    assert f"receipt-counter monitor --experiments-dir {root}" in done.stdout
     return root
 
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from receipt_counter.data.dataset import Dataset
+from receipt_counter.storage.labels import labelled_runs
 from tests.pipeline.test_run import ENVIRONMENT, PROJECT, alive
 from tests.support import SMALL, write_squares
 
@@ -98,6 +99,14 @@ def test_the_winner_is_confirmed_with_other_seeds_on_the_test_split(everything: 
     assert tested == {11, 12, 42}, "the test split is for the baseline and the chosen model only"
 
 
+def test_the_searchs_tensorboard_shows_its_confirmation_too(everything: tuple[Path, str]) -> None:
+    store, _ = everything
+    (search,) = store.glob("studies/tiny-search-*")
+    names = {name.partition("-seed")[0] for name in labelled_runs(store / "runs", search.name)}
+    assert names >= {"confirmation-baseline", "confirmation-winner"}
+    assert len(labelled_runs(store / "runs", search.name)) == 6
+
+
 def test_what_is_printed_tells_what_was_found_and_what_is_next(everything: tuple[Path, str]) -> None:
     store, printed = everything
     assert "hyperparameter: 2 trials by random, each with 1 seed" in printed
@@ -109,6 +118,7 @@ def test_what_is_printed_tells_what_was_found_and_what_is_next(everything: tuple
         assert json.loads((study / "analysis.json").read_text())["findings"][0] in printed
         assert "<html" in (study / "report.html").read_text()[:2000]
     assert "run --mode single --config" in printed
+    assert f"receipt-counter monitor --experiments-dir {store}" in printed
 
 
 def test_all_again_says_that_there_is_nothing_to_do(everything: tuple[Path, str], options: list[str]) -> None:

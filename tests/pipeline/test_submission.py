@@ -108,6 +108,7 @@ def test_a_run_from_nothing_to_its_end(server: PipelinesServer, capsys: pytest.C
     assert run.service_account is None
     output = capsys.readouterr().out
     assert output.count(f"{server.url}/#/runs/details/run-0") == 2
+    assert "TensorBoards" not in output
     assert "has succeeded" in output
     assert told.splitlines() == [
         "prepare-data: running",
@@ -115,6 +116,15 @@ def test_a_run_from_nothing_to_its_end(server: PipelinesServer, capsys: pytest.C
         "train: running",
         "train: succeeded after 10 s",
     ]
+
+
+def test_where_the_tensorboards_of_studies_are_is_told(
+    server: PipelinesServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    playing(server, succeeds)
+    submit(server, studies={"ablation": "mine"})
+    told = "receipt-counter tensorboard --backend kubeflow --list --set cluster.namespace=receipt-counter\n"
+    assert told in capsys.readouterr().out
 
 
 def test_the_same_again_does_nothing(server: PipelinesServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,6 +301,14 @@ def test_a_deleted_run_and_an_ended_login_end_the_following(server: PipelinesSer
     playing(server, begins)
     with pytest.raises(UserError, match="the login has ended"):
         submit(server, lambda seconds: server.faults.append((200, "<html>Log in</html>")))
+
+
+@pytest.mark.parametrize("before", range(1, 9))
+def test_a_login_that_ends_before_the_run_is_known_is_told(server: PipelinesServer, before: int) -> None:
+    server.faults.extend([*[None] * before, *[(200, "<html>Log in</html>")] * 20])
+    with pytest.raises(UserError, match="the login has ended"):
+        submit(server)
+    assert len(server.runs) <= 1
 
 
 @pytest.mark.parametrize("terminate", [False, True])

@@ -9,7 +9,9 @@ from markupsafe import escape
 from receipt_counter.errors import UserError
 from receipt_counter.report.study_report import write_study_report
 from receipt_counter.storage.files import write_json
+from receipt_counter.storage.labels import BOARD
 from tests.report.fabricate import write_events
+from tests.report.fabricate_search import fabricate_search
 from tests.report.fabricate_study import fabricate_ablation, run_id
 from tests.report.test_run_report import CHROMIUM, CONTENT_POLICY, browse
 
@@ -94,6 +96,25 @@ def test_the_runs_beside_the_study_have_learning_curves(analysis, tmp_path):
     families = {variation["family"] for variation in analysis["variations"].values()}
     assert page.count(": counting accuracy</h3>") == page.count(": BLEU</h3>") == len(families)
     assert "not in the store beside it" not in page
+
+
+@pytest.mark.parametrize(
+    ("board", "shown"),
+    [
+        pytest.param(
+            {"link": "/receipt-counter/team/tensorboard/s/", "where": "TensorBoard of s: /receipt-counter"},
+            '<a href="/receipt-counter/team/tensorboard/s/">TensorBoard of s: /receipt-counter</a>, unless',
+            id="behind a gateway",
+        ),
+        pytest.param({"link": None, "where": "kubectl <forward>"}, "kubectl &lt;forward&gt;, unless", id="without one"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["ablation", "hyperparameter"])
+def test_the_tensorboard_of_a_cluster_is_linked(analysis, kind, board, shown, tmp_path):
+    found = analysis if kind == "ablation" else fabricate_search()
+    assert "unless it was deleted since" not in draw(tmp_path, found)
+    (tmp_path / BOARD).write_text(json.dumps(board))
+    assert shown in draw(tmp_path, found)
 
 
 def test_one_seed_has_no_band_and_says_so(analysis, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receipt_counter.storage.files import write_json
-from receipt_counter.storage.labels import LABEL, STUDY, label_events, labelled_runs, link_runs
+from receipt_counter.storage.labels import LABEL, SEARCH, STUDY, label_events, labelled_runs, link_runs
 
 
 def run(runs: Path, identity: str, labels: dict[str, str], monkeypatch: pytest.MonkeyPatch, age: int = 0) -> Path:
@@ -43,13 +43,21 @@ def test_runs_are_called_by_what_their_studies_say(tmp_path: Path, monkeypatch: 
     assert labelled_runs(tmp_path / "nowhere") == {}
 
 
+def test_a_confirmation_is_shown_with_its_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = tmp_path / "runs"
+    trial = run(runs, "aaaaaaaa", {"search": "lr=1-seed1"}, monkeypatch)
+    monkeypatch.setenv(SEARCH, "search")
+    again = run(runs, "bbbbbbbb", {"confirm": "winner-seed7"}, monkeypatch)
+    assert labelled_runs(runs, "search") == {"lr=1-seed1": trial, "confirmation-winner-seed7": again}
+    assert labelled_runs(runs, "confirm") == {"winner-seed7": again}
+
+
 @pytest.mark.parametrize("missing", [STUDY, LABEL])
 def test_a_run_of_no_study_has_no_label(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STUDY, "study")
     monkeypatch.setenv(LABEL, "label")
     monkeypatch.delenv(missing)
-    label_events(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert label_events(tmp_path) == list(tmp_path.iterdir()) == []
 
 
 def test_links_follow_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,8 @@ def test_studies_and_their_trials_are_found_by_labels(tmp_path: Path, store: Sto
         found = document.experiment.metadata.labels
         assert found == {**ours, **{f"receipt-counter/{name}": value for name, value in labels.items()}}
     assert re.fullmatch(r"hparam-opt-[0-9a-f]{8}", cluster_name(search))
+    arguments = primary_container(confirmation, render_trial(confirmation, "trial", {"variant": "v", "seed": "1"})).args
+    assert arguments[-2:] == ("--search", cluster_name(search))  # its TensorBoard shows them
     job = render_trial(study, "trial-0", {"variant": "single_stage", "seed": "42"})
     for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
         assert {name: labels[f"receipt-counter/{name}"] for name in ("study", "variant", "seed")} == {
@@ -91,6 +93,15 @@ def test_studies_and_their_trials_are_found_by_labels(tmp_path: Path, store: Sto
             "variant": "single_stage",
             "seed": "42",
         }
+
+
+@pytest.mark.parametrize("length", [8, 45, 53, 54])
+def test_a_search_of_any_name_can_be_confirmed(length: int, tmp_path: Path, store: Store) -> None:
+    file = tmp_path / "search.yaml"
+    space = "parameters: {training.learning_rate: {min: 1e-4, max: 1e-2}}"
+    file.write_text(f"base_name: {'s' * (length - 1)}e\nbudget: {{trials: 2}}\nalgorithm: {{name: random}}\n{space}\n")
+    search = plan_search(file, resolve(None, "study"), store).document
+    assert check(search) == check(confirmation_document(search, {"training.learning_rate": 0.004})) == []
 
 
 def test_a_long_combination_has_a_name_that_fits_a_label(tmp_path: Path, store: Store) -> None:

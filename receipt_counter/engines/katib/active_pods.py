@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from receipt_counter.cluster.connection import ApiError
+from receipt_counter.cluster.train_job import NODE
 from receipt_counter.engines.base import TrialResult
 from receipt_counter.engines.katib.cluster import EXPERIMENT_LABEL, TRIAL_LABEL, Cluster
 from receipt_counter.engines.katib.pod_logs import PodLogs
@@ -25,6 +26,8 @@ _MENDS = (
     (r"violates PodSecurity.*metrics-", "KatibConfig needs init.controller.injectSecurityContext: true"),
     (r"violates PodSecurity.*suggestion", "KatibConfig needs a securityContext in each of its runtime.suggestions"),
     (r"violates PodSecurity", "the trial template must keep to the namespace's Pod Security Standard"),
+    (r"failed quota.*must specify", "the namespace's quota wants requests and limits of every container, Katib's too: a"
+     " LimitRange gives them (kubectl apply -f manifests/base/limits.yaml)"),
     (r"exceeded quota", "it starts when others have ended, or with a larger quota: kubectl describe resourcequota"),
     (r"serviceaccount .*not found", "make the accounts: kubectl apply -k manifests/base"),
     (r"[Pp]riorityClass", "name one that is there with cluster.priority_class: kubectl get priorityclass"),
@@ -111,9 +114,9 @@ class ActivePods:
                 yield whose, "NoPod", ""
 
     def _whose(self, refused: Any) -> str:
-        """The trial that a Job is of, or what else a ReplicaSet of the Experiment's is."""
+        """The trial that a Job is of (a TrainJob's is named after it), or what a ReplicaSet of the Experiment's is."""
         is_service = refused.kind == "ReplicaSet" and refused.name.startswith(f"{self._experiment}-")
-        return _SUGGESTION if is_service else str(refused.name)
+        return _SUGGESTION if is_service else str(refused.name).removesuffix(f"-{NODE}-0")
 
 
 def _trial(pod: Any) -> str:
@@ -140,8 +143,9 @@ def _problem(pod: Any) -> tuple[str, str] | None:
 def _sentence(whose: str, reason: str, said: str) -> str:
     if reason == "NoPod":
         return (
-            f"{whose} has no pod that Katib knows: its queue has not admitted it, or the namespace lacks the label"
-            f" katib.kubeflow.org/metrics-collector-injection: enabled; see: kubectl describe job {whose}"
+            f"{whose} has no pod that Katib knows: its queue has not admitted it, a quota leaves no room for its Job,"
+            " or the namespace lacks the label katib.kubeflow.org/metrics-collector-injection: enabled; see: kubectl"
+            f" describe trial,job {whose}"
         )
     words = " ".join(said.split())
     words = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"

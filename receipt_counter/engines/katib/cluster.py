@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from kubeflow_katib_api.models import V1beta1Experiment, V1beta1Trial
 from pydantic import ValidationError
 
-from receipt_counter.cluster.connection import TIMEOUT, ApiError, Connection, Request
+from receipt_counter.cluster.connection import TIMEOUT, ApiError, Connection, Request, require_json
 from receipt_counter.cluster.objects import MANAGED_BY, RUNTIMES, Objects
 from receipt_counter.engines.base import name_of
 from receipt_counter.errors import UserError
@@ -134,8 +134,13 @@ class Cluster:
         answer = self._send("list", "events", "", call, self.namespace, field_selector=selector, tries=_FEW)
         return list(answer.items)
 
-    def require_config_map(self, name: str, data: Mapping[str, str]) -> bool:
+    def require_config_map(self, name: str, data: Mapping[str, str], labels: Mapping[str, str]) -> bool:
         """Create a ConfigMap unless it is there.
+
+        Args:
+            name: of the ConfigMap.
+            data: of it.
+            labels: beside the one that says who made it.
 
         Returns:
             Whether it is one that this engine made.
@@ -148,7 +153,7 @@ class Cluster:
             body = {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "metadata": {"name": name, "labels": MANAGED_BY},
+                "metadata": {"name": name, "labels": {**labels, **MANAGED_BY}},
                 "data": dict(data),
             }
             try:
@@ -181,9 +186,9 @@ class Cluster:
         call = self._connection.core.patch_namespaced_config_map
         self._send("patch", "configmaps", name, call, name, self.namespace, patch)
 
-    def require_runtime(self, name: str, spec: Mapping[str, Any]) -> None:
-        """Create a TrainingRuntime unless it is there; its name is that of one study alone."""
-        metadata = {"name": name, "labels": MANAGED_BY}
+    def require_runtime(self, name: str, spec: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+        """Create a TrainingRuntime, labelled so, unless it is there; its name is that of one study alone."""
+        metadata = {"name": name, "labels": {**labels, **MANAGED_BY}}
         body = {"apiVersion": TRAIN_JOB[0], "kind": "TrainingRuntime", "metadata": metadata, "spec": dict(spec)}
         Objects(self._connection, self.namespace).require(RUNTIMES, body)
 
@@ -207,7 +212,9 @@ class Cluster:
     ) -> Any:
         resource = plural if plural in _CORE else f"{plural}.{GROUP}"
         request = Request(verb, resource, self.namespace, name)
-        return self._connection.send(request, lambda: call(*arguments, _request_timeout=TIMEOUT, **options), tries)
+        return self._connection.send(
+            request, lambda: require_json(call(*arguments, _request_timeout=TIMEOUT, **options)), tries
+        )
 
 
 def was_disrupted(pod: Any) -> bool:

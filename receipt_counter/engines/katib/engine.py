@@ -8,12 +8,9 @@ another. What of this was never run on a real cluster is said in the package's d
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 
 from kubeflow_katib_api.models import V1beta1ExperimentCondition
 
@@ -36,12 +33,12 @@ from receipt_counter.engines.katib.following import Record, last_failure
 from receipt_counter.engines.katib.pod_logs import PodLogs
 from receipt_counter.engines.katib.submission import MAX_TRIALS_REACHED, end_of, runs_elsewhere, submit, submitted
 from receipt_counter.engines.view import NoView, View
-from receipt_counter.engines.wakeup import STOP_SIGNALS, Wakeup
 from receipt_counter.errors import UserError
 from receipt_counter.katib.defaults import with_defaults
 from receipt_counter.katib.experiment import StudyDocument, check
 from receipt_counter.katib.identity import cluster_name, study_id
 from receipt_counter.storage.store import Store
+from receipt_counter.wakeup import Pause, StoppedError, stoppable
 
 SECONDS_BETWEEN_LOOKS = 5.0
 POD_NAME = "KFP_POD_NAME"  # variable: the pod of a pipeline's step
@@ -50,10 +47,6 @@ _OUTCOMES = {  # Katib's reasons of a succeeded Experiment (status_util.go)
     MAX_TRIALS_REACHED: MAX_TRIALS,
     "ExperimentSuggestionEndReached": EXHAUSTED,
 }
-
-
-class _SignalError(Exception):
-    """A signal asked to stop."""
 
 
 class KatibEngine:
@@ -82,7 +75,6 @@ class KatibEngine:
         self._open_view = open_view
         self._delete_on_stop, self._delete_when_done = delete_on_stop, delete_when_done
         self._interval, self._patience, self._sleep = interval, patience, sleep
-        self._signals: list[int] = []
 
     def check(self, document: StudyDocument) -> None:
         """Refuse what Katib would not run.
@@ -115,7 +107,7 @@ class KatibEngine:
         directory = store / "studies" / study_id(document)
         journal = Journal(directory, [parameter.name for parameter in spec.parameters], objective.strategies)
         limits = {"max_trials": spec.max_trial_count, "goal": objective.goal}
-        with journal.lock(), self._heeding_signals() as pause:
+        with journal.lock(), stoppable(self._sleep) as pause:
             record = Record(journal, cluster_name(document), spec, objective)
             finished = journal.finished(limits)
             if finished is not None:
@@ -133,8 +125,8 @@ class KatibEngine:
                 record.begin(document)
                 notes = runs_elsewhere(document, Store(store).location)
                 condition = self._follow(cluster, record, PodLogs(cluster, journal, spec), notes, pause)
-            except _SignalError:
-                raise self._stopped(cluster, journal, record.experiment) from None
+            except StoppedError as stop:
+                raise self._stopped(cluster, journal, record.experiment, stop.status) from None
             if condition.type == "Failed":
                 raise SweepFailedError(_failure(record.experiment, condition, record, directory))
             ended = _OUTCOMES.get(condition.reason or "", MAX_TRIALS)
@@ -143,29 +135,13 @@ class KatibEngine:
                 self._delete(cluster, record.experiment)
             return result_of(directory, objective, record.ended, ended, worked=True)
 
-    @contextlib.contextmanager
-    def _heeding_signals(self) -> Iterator[Callable[[float], None]]:
-        """While open, signals are noted; gives a pause that ends with them."""
-        self._signals = []
-        with Wakeup([], dict.fromkeys(STOP_SIGNALS, self._on_signal)) as wakeup:
-
-            def pause(seconds: float) -> None:
-                if self._sleep is not None:
-                    self._sleep(seconds)
-                else:
-                    wakeup.wait([], seconds)
-                if self._signals:
-                    raise _SignalError
-
-            yield pause
-
     def _follow(
         self,
         cluster: Cluster,
         record: Record,
         logs: PodLogs,
         notes: Mapping[str, str],
-        pause: Callable[[float], None],
+        pause: Pause,
     ) -> V1beta1ExperimentCondition:
         view, pods = self._open_view(), ActivePods(cluster, record.experiment, logs)
         try:
@@ -189,9 +165,7 @@ class KatibEngine:
         finally:
             view.close()
 
-    def _stopped(self, cluster: Cluster, journal: Journal, name: str) -> SweepStoppedError:
-        status = 128 + self._signals[0]
-        self._signals.clear()  # another signal interrupts the deletion
+    def _stopped(self, cluster: Cluster, journal: Journal, name: str, status: int) -> SweepStoppedError:
         there = f"Experiment {name} in namespace {cluster.namespace}"
         end = f"kubectl delete experiment {name} -n {cluster.namespace}"
         try:
@@ -203,7 +177,7 @@ class KatibEngine:
                     " trained again",
                     status,
                 )
-        except _SignalError:
+        except StoppedError:  # asked again
             return SweepStoppedError(f"stopped; {there} may not be deleted: {end}", status)
         return SweepStoppedError(
             f"stopped; {there} is left as it is. The same command follows it again; this ends it: {end}", status
@@ -212,15 +186,12 @@ class KatibEngine:
     def _delete(self, cluster: Cluster, name: str) -> None:
         try:
             cluster.delete_experiment(name)
-        except _SignalError:
+        except StoppedError as stop:
             raise SweepStoppedError(
                 f"finished and recorded; Experiment {name} may not be deleted: kubectl delete experiment {name} -n"
                 f" {cluster.namespace}",
-                128 + self._signals[0],
+                stop.status,
             ) from None
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals.append(signal.Signals(number))
 
 
 def _is_taken_away(cluster: Cluster) -> bool:

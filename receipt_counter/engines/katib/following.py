@@ -76,7 +76,7 @@ class Record:
                 self._journal.write_trial(complete)
                 changed[index] = complete
         self.ended.update(changed)
-        self._total = len(self.ended) + len(self.active)
+        self._total = len(self.ended.keys() | self.active.keys())
         if not last:
             self._total = max(self._total, self._most or 0)
         if changed or not self._journal.table.exists():
@@ -89,7 +89,8 @@ class Record:
             progress: {trial: how far it is, or why it does not start}.
             notes: see `Snapshot`.
         """
-        ended = tuple(self.ended[index] for index in sorted(self.ended))
+        # Katib runs a trial again that somebody deleted
+        ended = tuple(self.ended[index] for index in sorted(self.ended.keys() - self.active.keys()))
         running = tuple(_running(trial, progress.get(trial.name, "")) for trial in self.active.values())
         return Snapshot(
             ended, running, self._total, best_trial(ended, self._objective), self._parallel, tuple(notes.items())

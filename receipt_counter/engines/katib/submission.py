@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kubeflow_katib_api.models import V1beta1Experiment, V1beta1ExperimentCondition, V1beta1TrialTemplate
 
+from receipt_counter.cluster.connection import ApiError
 from receipt_counter.cluster.objects import MANAGED_BY
 from receipt_counter.engines.base import name_of, spec_of
 from receipt_counter.engines.katib.cluster import Cluster
@@ -83,17 +85,32 @@ def submit(cluster: Cluster, document: StudyDocument, *, begun: Path | None) -> 
         _require_same(there, document.experiment, cluster.namespace, besides=more)
         if more and _may_go_on(there, more, cluster.namespace, begun):
             there = cluster.patch_experiment(name, more)
-    ours = [map_ for map_, data in document.config_maps.items() if cluster.require_config_map(map_, data)]
+    labels = document.experiment.metadata.labels
+    ours = {map_: data for map_, data in document.config_maps.items() if cluster.require_config_map(map_, data, labels)}
     for runtime, spec in document.runtimes.items():
-        cluster.require_runtime(runtime, spec)
+        cluster.require_runtime(runtime, spec, labels)
     if there is None:
         there = cluster.create_experiment(document.experiment)
         _require_same(there, document.experiment, cluster.namespace)  # another process may have been faster
-    for map_ in ours:
-        cluster.own_config_map(map_, there)
-    for runtime in document.runtimes:
-        cluster.own_runtime(runtime, there)
+    for map_, data in ours.items():
+        _own(partial(cluster.own_config_map, map_, there), partial(cluster.require_config_map, map_, data, labels))
+    for runtime, spec in document.runtimes.items():
+        _own(partial(cluster.own_runtime, runtime, there), partial(cluster.require_runtime, runtime, spec, labels))
     return there
+
+
+def _own(own: Callable[[], object], make: Callable[[], object]) -> None:
+    """Have an object go with the Experiment.
+
+    Kubernetes may just have collected it with an Experiment of this name that was deleted: then it is made anew.
+    """
+    try:
+        own()
+    except ApiError as error:
+        if not error.object_missing:
+            raise
+        make()
+        own()
 
 
 def _raised(there: V1beta1Experiment, here: V1beta1Experiment) -> dict[str, int | None]:

@@ -25,8 +25,8 @@ from typing import Any
 
 from receipt_counter.engines.local.guardian import Guardian, has_exited, kill_group
 from receipt_counter.engines.local.trial_process import Launch
-from receipt_counter.engines.wakeup import Wakeup
 from receipt_counter.processes import die_with_parent
+from receipt_counter.wakeup import Wakeup
 
 _NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # it starts its threads when it is loaded; our trials compute with torch
 DIED = -int(signal.SIGKILL)  # status of the trials of a server that died: the kernel killed them

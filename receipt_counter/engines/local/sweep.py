@@ -27,11 +27,11 @@ from receipt_counter.engines.local.trial_process import (
 )
 from receipt_counter.engines.local.trial_run import FORGIVEN_KILLS, KILLS, Setup, TrialRun
 from receipt_counter.engines.view import RunningTrial, Snapshot, View
-from receipt_counter.engines.wakeup import STOP_SIGNALS, Wakeup
 from receipt_counter.errors import UserError
 from receipt_counter.katib.experiment import StudyDocument
 from receipt_counter.katib.template import Container, primary_container, render_trial
 from receipt_counter.storage.files import write_atomic
+from receipt_counter.wakeup import STOP_SIGNALS, Wakeup
 
 SECONDS_BETWEEN_LOOKS = 0.5  # at what running trials print
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -16,10 +17,10 @@ from receipt_counter.storage.ownership import STALE_BEATS, catch_up, claim, edit
 from receipt_counter.storage.pusher import push
 from receipt_counter.storage.remote import StoreError
 from receipt_counter.storage.run import FINISHED, RUNNING, Run
-from receipt_counter.storage.sync import Mirror, open_mirror
+from receipt_counter.storage.sync import Mirror, open_mirror, pull
 from receipt_counter.training.checkpoints import CheckpointStore
 from tests.storage.s3.conftest import another_machine, bucket_at
-from tests.storage.s3.proxy import Proxy
+from tests.storage.s3.proxy import Fault, Proxy
 from tests.storage.s3.test_sync import write_checkpoint
 
 
@@ -141,8 +142,21 @@ def test_a_dead_holders_lease_passes(mirror: Mirror, monkeypatch: pytest.MonkeyP
     quick = bucket_at(mirror.bucket.url, mirror.bucket.server.endpoint, patience=0.3)
     with pytest.raises(StoreError, match="other processes keep it busy"), lease(quick, "models/m"):
         pass
-    monkeypatch.setattr(ownership, "LEASE_SECONDS", -10.0)
+    monkeypatch.setattr(ownership, "LEASE_SECONDS", 1.0)
+    time.sleep(2.1)  # the server tells time in whole seconds
     with lease(mirror.bucket, "models/m"):
+        pass
+    assert mirror.bucket.entries() == {}
+
+
+def test_a_holder_that_takes_long_keeps_its_lease(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "LEASE_SECONDS", 2.0)
+    other = bucket_at(mirror.bucket.url, mirror.bucket.server.endpoint, patience=4.0)
+    with (
+        lease(mirror.bucket, "models/m"),
+        pytest.raises(StoreError, match="other processes keep it busy"),
+        lease(other, "models/m"),
+    ):
         pass
     assert mirror.bucket.entries() == {}
 
@@ -163,6 +177,20 @@ def test_what_could_not_be_sent_is_sent_later(
     mirror.bucket.put("runs/abc/run.json", (there.directory / "run.json").read_bytes().replace(b"4", b"5"))
     catch_up(there)
     assert there.record["step"] == 5
+
+
+@pytest.mark.parametrize("status", [RUNNING, FINISHED])
+def test_a_pull_undoes_nothing_that_is_not_sent_yet(status: str, mirror: Mirror) -> None:
+    run = run_of(mirror)
+    claim(run, ignore)
+    run.update(status=status, step=3)
+    pull(run.directory)
+    assert Run(run.directory).record["step"] == 3
+    push(run.directory)
+    elsewhere = (run.directory / "run.json").read_bytes().replace(b'"step": 3', b'"step": 4')
+    mirror.bucket.put("runs/abc/run.json", elsewhere.replace(RUNNING.encode(), FINISHED.encode()))  # judged elsewhere
+    pull(run.directory)
+    assert Run(run.directory).record["step"] == 4
 
 
 def test_the_keeper_catches_up_after_an_outage(
@@ -209,3 +237,77 @@ def test_the_keeper_catches_up_after_an_outage(
     assert mirror.bucket.folders("runs/abc/checkpoints/") == ["step-11"]
     assert mirror.bucket.read("runs/abc/checkpoints/LATEST") == b"step-11"
     assert not (run.directory / ".sending" / "step-11").exists()
+
+
+def test_who_sends_a_large_checkpoint_is_known_to_live(
+    mirror: Mirror, proxy: Proxy, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brief: float
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    here = another_machine(url, tmp_path / "here", monkeypatch)
+    run = run_of(here)
+    with kept(run, claim(run, ignore), ignore) as keeper:
+        proxy.plan.append(Fault("slow", times=50, method="PUT", path="checkpoints"))
+        write_checkpoint(here.root, files=40)  # 8 at a time, a second each
+        keeper.wake()
+        deadline = time.monotonic() + 20
+        while not any("checkpoints" in path for _, path in proxy.requests):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(brief + 1)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", mirror.bucket.server.endpoint)
+        other = another_machine(url, tmp_path / "other", monkeypatch)
+        with pytest.raises(UserError, match="is working on it"):
+            claim(run_of(other), ignore)
+        run.update(status=FINISHED)
+    assert b'"finished"' in (mirror.bucket.read("runs/abc/run.json") or b"")
+    assert mirror.bucket.read(f"runs/abc/checkpoints/step-8/{MANIFEST}")
+
+
+def test_the_store_hears_of_the_end_last(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receipt_counter.storage.keeper.beat_seconds", lambda: 0.05)
+    run = run_of(mirror)
+
+    def there() -> dict[str, str]:
+        found: dict[str, str] = json.loads(mirror.bucket.read("runs/abc/run.json") or b"{}")
+        return found
+
+    with kept(run, claim(run, ignore), ignore):
+        run.update(status=FINISHED, step=3)
+        deadline = time.monotonic() + 20
+        while there().get("step") != 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert there()["status"] == RUNNING
+    assert there()["status"] == FINISHED
+
+
+def test_who_comes_back_looks_for_others_before_it_sends(
+    mirror: Mirror, proxy: Proxy, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brief: float
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    monkeypatch.setenv("RECEIPT_COUNTER_STORE_PATIENCE", "0.3")
+    here = another_machine(url, tmp_path / "here", monkeypatch)
+    run, notes = run_of(here), list[str]()
+
+    def work() -> None:
+        with kept(run, claim(run, ignore), notes.append) as keeper, proxy.outage():
+            time.sleep(0.6)
+            monkeypatch.setattr("receipt_counter.storage.keeper.beat_seconds", lambda: 60.0)
+            time.sleep(0.6)  # the last quick heartbeat
+            write_checkpoint(here.root)
+            keeper.wake()
+            deadline = time.monotonic() + 20
+            while not notes:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            monkeypatch.setenv("AWS_ENDPOINT_URL", mirror.bucket.server.endpoint)
+            claim(run_of(another_machine(url, tmp_path / "other", monkeypatch)), ignore)
+            proxy.is_down = False
+            while not keeper.is_lost:
+                keeper.wake()
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+    with pytest.raises(UserError, match="another machine took over"):
+        work()
+    assert mirror.bucket.entries("runs/abc/checkpoints/") == {}

@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
+from receipt_counter import tensorboard
+from receipt_counter.cli import main
 from receipt_counter.data.dataset import Dataset
 from receipt_counter.errors import UserError
-from receipt_counter.storage.files import write_atomic
+from receipt_counter.storage.files import write_atomic, write_json
+from receipt_counter.storage.labels import labelled_runs
 from receipt_counter.storage.manifest import MANIFEST, verify, write_manifest
 from receipt_counter.storage.objects import Bucket
 from receipt_counter.storage.pusher import Pusher, push
@@ -74,6 +77,20 @@ def test_uris_and_paths_correspond(mirror: Mirror, url: str) -> None:
         assert uri(mirror.root / name) == f"{url}/{name}"
         assert place_of(f"{url}/{name}") == mirror.root / name
     assert uri(place_of(f"{url}-data/mine")) == f"{url}-data/mine"
+
+
+@pytest.mark.parametrize("prefix", ["runs", "models/team", "datasets/x/studies", "a b+c=d&e%20ü'(1)"])
+def test_a_prefix_may_be_called_anything(prefix: str, mirror: Mirror, url: str, tmp_path: Path) -> None:
+    store = open_store(f"{url}/{prefix}/")
+    for name in ("runs/abc", "studies/s-1"):
+        (store.root / name).mkdir(parents=True)
+        (store.root / name / "run.json").write_text(name)
+        push(store.root / name)
+        assert place_of(uri(store.root / name)) == store.root / name
+    assert mirror.bucket.read(f"{prefix}/runs/abc/run.json") == b"runs/abc"
+    assert store.names(store.runs, "run.json") == ["abc"]
+    (store.runs / "abc" / "run.json").unlink()
+    assert (locate(f"{url}/{prefix}/runs/abc") / "run.json").read_text() == "runs/abc"
 
 
 def test_nothing_travels_twice(mirror: Mirror, proxy: Proxy, tmp_path: Path) -> None:
@@ -323,6 +340,41 @@ def test_segments_join_to_the_file(sizes: list[int], data: st.DataObject) -> Non
             join(target, offset, content[: len(content) // 2])  # killed in the middle
             join(target, offset, content)
         assert target.read_bytes() == whole
+
+
+def test_tensorboard_has_what_others_send(
+    mirror: Mirror, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorboard, "SECONDS_BETWEEN_FETCHES", 0.05)
+    run = mirror.root / "runs" / "abc"
+    write_json(run / "run.json", {"experiment_name": "laptop", "seed": 42})
+    (run / "model").mkdir()
+    (run / "model" / "model.safetensors").write_bytes(b"weights")
+    with SummaryWriter(str(run / "events")) as writer:
+        writer.add_scalar("loss", 1.0, 1)
+        writer.flush()
+        push(run)
+        here = another_machine(url, tmp_path / "here", monkeypatch).root / "runs"
+        with tensorboard.fetched(here):
+            (events,) = labelled_runs(here)["laptop-seed42 abc"].iterdir()
+            before = events.stat().st_size
+            write_json(here / "abc" / "run.json", {"experiment_name": "newer here", "seed": 42})
+            writer.add_scalar("loss", 0.5, 2)
+            writer.flush()
+            push(run)
+            deadline = time.monotonic() + 20
+            while events.stat().st_size == before:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            assert list(labelled_runs(here)) == ["newer here-seed42 abc"]
+    assert not (here / "abc" / "model").exists()
+
+
+def test_tensorboard_of_a_bucket_that_is_not_there(
+    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tensorboard", "--store", "s3://no-such-bucket/team"]) == 1
+    assert "there is no bucket 'no-such-bucket'" in capsys.readouterr().err
 
 
 def test_a_pulled_directory_waits_for_its_turn(mirror: Mirror, tmp_path: Path) -> None:

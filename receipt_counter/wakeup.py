@@ -6,11 +6,12 @@ import contextlib
 import selectors
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Protocol, TypeVar
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what asks a sweep to stop
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what asks to stop
+Pause = Callable[[float], None]  # sleeps so many seconds
 Handler = Callable[[int, FrameType | None], Any]
 
 
@@ -79,3 +80,50 @@ class Wakeup:
             while self._reader.recv(4096):
                 pass
         return [other for other in ready if other is not None]
+
+
+class StoppedError(Exception):
+    """A signal asked to stop.
+
+    Args:
+        number: of the signal.
+
+    Attributes:
+        status: the exit status that tells so.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.status = 128 + number
+
+
+@contextlib.contextmanager
+def stoppable(sleep: Callable[[float], object] | None = None) -> Iterator[Pause]:
+    """While open, a signal that asks to stop ends the pause that is given, or the next one; use it in the main thread.
+
+    A signal ends one pause alone: what is done in order to stop may pause too, until it is asked again.
+
+    Args:
+        sleep: waits so many seconds instead of the clock.
+
+    Yields:
+        The pause; it raises StoppedError.
+    """
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    with Wakeup([], dict.fromkeys(STOP_SIGNALS, receive)) as wakeup:
+
+        def pause(seconds: float) -> None:
+            if sleep is None:
+                wakeup.wait([], seconds)
+            else:
+                sleep(seconds)
+            if received:
+                first = received[0]
+                received.clear()
+                raise StoppedError(first)
+
+        yield pause
