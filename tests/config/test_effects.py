@@ -9,8 +9,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +37,7 @@ from receipt_counter.study.trial_job import trial_template
 from receipt_counter.training.batches import TrainingBatches
 from receipt_counter.training.checkpoints import CheckpointStore
 from receipt_counter.training.train import train
+from tests.forks import Fork
 from tests.model.layouts import pretrained, write_native
 from tests.pipeline.pipelines_server import PipelinesServer, show
 from tests.support import SMALL, write_squares
@@ -112,13 +111,15 @@ def processes(config: Config, directory: Path) -> Any:
     """By the command: a process that once trained with others cannot train alone."""
     directory.mkdir()
     (directory / "config.yaml").write_text(to_yaml(config))
-    command = [sys.executable, "-m", "receipt_counter.training", "--config", str(directory / "config.yaml")]
-    command += ["--data", str(squares(directory).path), "--store", str(directory / "store")]
+    options = ["--config", str(directory / "config.yaml"), "--data", str(squares(directory).path)]
+    options += ["--store", str(directory / "store")]
     # training in this process has left its place among one process behind
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    run = done.stdout.splitlines()[-1]
-    return json.loads((Path(run) / "run.json").read_text())["lineage"]["processes"]
+    process = Fork("receipt_counter.training", options, directory / "log.txt", environment=environment)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    (run,) = (directory / "store" / "runs").iterdir()
+    return json.loads((run / "run.json").read_text())["lineage"]["processes"]
 
 
 def checkpoints(config: Config, directory: Path) -> Any:

@@ -53,6 +53,7 @@ OURS = Preloaded(
         "receipt_counter.steps",
         "receipt_counter.training.train",
         "receipt_counter.evaluation.evaluate",
+        "rouge_score.rouge_scorer",
     ),
 )
 

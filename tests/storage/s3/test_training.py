@@ -26,7 +26,8 @@ from receipt_counter.storage.segments import split_segment
 from receipt_counter.storage.sync import Mirror, place_of
 from receipt_counter.training.batches import Share
 from receipt_counter.training.train import require_shared_mirror
-from tests.storage.s3.conftest import PROJECT, SECRET, another_machine
+from tests.forks import Fork
+from tests.storage.s3.conftest import SECRET, another_machine
 from tests.storage.s3.proxy import Proxy
 from tests.support import small_config, write_squares
 
@@ -45,16 +46,14 @@ class Machine:
         self.environment = {
             **os.environ,
             **environment,
-            "PYTHONPATH": str(PROJECT),
             "RECEIPT_COUNTER_SCRATCH": str(self.scratch),
             **more,
         }
-        self.command = [sys.executable, "-m", "receipt_counter.training", "--config", str(directory / "config.yaml")]
-        self.command += ["--data", f"{url}/datasets/squares", "--store", url]
+        self.options = ["--config", str(directory / "config.yaml"), "--data", f"{url}/datasets/squares"]
+        self.options += ["--store", url]
 
-    def start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(self.command, env=self.environment, stdout=log, stderr=log)
+    def start(self) -> Fork:
+        return Fork("receipt_counter.training", self.options, self.log, environment=self.environment)
 
     def finish(self) -> int:
         return self.start().wait(120)
@@ -84,7 +83,7 @@ def whole_steps(store: Mirror) -> int:
     )
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+def until(condition: Callable[[], bool], process: Fork, log: Path) -> None:
     deadline = time.monotonic() + 90
     while not condition():
         assert process.poll() is None, log.read_text()
