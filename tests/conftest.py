@@ -3,18 +3,18 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-# How long one example takes says how busy the machine is, nothing else.
-settings.register_profile("receipt-counter", deadline=None)
+# How long one example takes, or drawing it, says how busy the machine is, nothing else.
+settings.register_profile("receipt-counter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("receipt-counter")
 
 # Folders whose files take longest: begun first, so that no worker is left alone with one of them at the end.
-LONGEST = ("docker", "pipeline", "engines", "training", "study", "promotion", "config")
+LONGEST = ("docker", "pipeline", "s3", "engines", "training", "config", "study", "promotion", "monitor", "cli")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ For each key: a value, what to look at, and (where the key needs them) overrides
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -85,6 +86,7 @@ def weights(config: Config, directory: Path) -> str:
     return hashlib.sha256((trained(config, directory) / "model" / "model.safetensors").read_bytes()).hexdigest()
 
 
+@functools.cache
 def curve(tag: str) -> Callable[[Config, Path], Any]:
     def look(config: Config, directory: Path) -> Any:
         accumulator = EventAccumulator(str(trained(config, directory) / "events"), size_guidance={"scalars": 0})
@@ -95,6 +97,7 @@ def curve(tag: str) -> Callable[[Config, Path], Any]:
     return look
 
 
+@functools.cache
 def recorded(*names: str) -> Callable[[Config, Path], Any]:
     def look(config: Config, directory: Path) -> Any:
         record = json.loads((trained(config, directory) / "run.json").read_text())
@@ -355,6 +358,10 @@ def test_every_key_is_tried() -> None:
     assert set(EFFECTS) == set(DECLARATIONS)
 
 
+# What a look saw on the side that several keys share.
+BEFORE: dict[tuple[Any, ...], Any] = {}
+
+
 @pytest.mark.parametrize("key", EFFECTS)
 def test_effect(key: str, tmp_path: Path) -> None:
     effect = EFFECTS[key]
@@ -368,9 +375,11 @@ def test_effect(key: str, tmp_path: Path) -> None:
     file.write_text(nested([*effect.base, *effect.given]))
     # a default in a file yields to the preset's two processes
     alone = [] if key == "training.processes" else ["training.processes=1"]
-    before = effect.look(resolve(file, "laptop", alone).config, tmp_path / "before")
+    side = (effect.look, effect.base, effect.given, *alone)
+    if side not in BEFORE:
+        BEFORE[side] = effect.look(resolve(file, "laptop", alone).config, tmp_path / "before")
     after = effect.look(resolve(file, "laptop", [*alone, f"{key}={value}"]).config, tmp_path / "after")
-    assert before != after
+    assert BEFORE[side] != after
 
 
 def nested(settings: list[str]) -> str:

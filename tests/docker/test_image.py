@@ -15,8 +15,6 @@ import pytest
 import receipt_counter
 from tests.docker.conftest import PROJECT, USER, Inside, build
 
-pytestmark = pytest.mark.timeout(900)  # the first test waits for the build
-
 COMPILERS = "cc gcc c++ g++ clang tcc cpp as ld make cmake rustc cargo go nvcc"
 COMMANDS = {
     "command line": ("receipt-counter --version", f"receipt-counter {receipt_counter.__version__}"),

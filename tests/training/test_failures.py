@@ -81,7 +81,6 @@ def test_corrupt_best_weights(tmp_path: Path, dataset: Dataset, monkeypatch: pyt
     assert record["status"] == "failed"
 
 
-@pytest.mark.timeout(120)
 def test_disk_full(tmp_path: Path, dataset: Dataset) -> None:
     """On a real file system of a few megabytes."""
     small = tmp_path / "small"

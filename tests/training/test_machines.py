@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -31,7 +32,7 @@ from tests.forks import Fork
 from tests.support import small_config, write_squares
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-SECONDS_TO_NOTICE = 20.0  # that the other machine is gone: it is noticed at once, and a busy machine is slow
+SECONDS_TO_NOTICE = 60.0  # that the other machine is gone: it is noticed at once, and a busy machine is slow
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +41,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def free_ports() -> int:
-    """The first of two free ports: each seed of a trial meets on the next one."""
+    """The first of two free ports: each seed of a trial meets on the next one.
+
+    Of those that no system gives to whoever asks for any: nobody takes them before the processes meet.
+    """
     while True:
+        port = random.SystemRandom().randrange(10_000, 30_000, 2)
         with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
+            first.bind(("127.0.0.1", port))
             second.bind(("127.0.0.1", port + 1))
             return port
 

@@ -56,7 +56,7 @@ class Machine:
         return Fork("receipt_counter.training", self.options, self.log, environment=self.environment)
 
     def finish(self) -> int:
-        return self.start().wait(120)
+        return self.start().wait(240)
 
     @property
     def run(self) -> Path:
@@ -84,7 +84,7 @@ def whole_steps(store: Mirror) -> int:
 
 
 def until(condition: Callable[[], bool], process: Fork, log: Path) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while not condition():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
@@ -138,7 +138,7 @@ def test_stopped_then_killed_and_continued_elsewhere(
     process = first.start()
     until(lambda: whole_steps(store) >= 4, process, first.log)
     process.terminate()
-    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.wait(240) == 128 + signal.SIGTERM
     assert record(store)["status"] == "interrupted"
     stopped = whole_steps(store)
 
@@ -177,7 +177,7 @@ def test_a_store_that_is_away_stops_nothing_and_what_it_did_not_take_is_sent_aga
     process = machine.start()
     until(lambda: any(machine.scratch.glob("stores/*/runs/*/checkpoints/step-*")), process, machine.log)
     with proxy.outage():
-        assert process.wait(90) == 1, machine.log.read_text()
+        assert process.wait(240) == 1, machine.log.read_text()
     said = machine.log.read_text()
     assert f"Everything is kept in {machine.run}; the same command sends it" in said
     assert "Traceback" not in said
