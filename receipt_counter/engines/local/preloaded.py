@@ -26,6 +26,7 @@ from typing import Any
 from receipt_counter.engines.local.guardian import Guardian, has_exited, kill_group
 from receipt_counter.engines.local.trial_process import Launch
 from receipt_counter.engines.wakeup import Wakeup
+from receipt_counter.importing import importing
 from receipt_counter.processes import die_with_parent
 
 _NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # it starts its threads when it is loaded; our trials compute with torch
@@ -192,8 +193,9 @@ def serve(connection: socket.socket, module: str, modules: Sequence[str]) -> int
     Returns:
         Exit status: of the trial this process became, or of the server.
     """
-    for name in (*modules, module):
-        importlib.import_module(name)
+    with importing():
+        for name in (*modules, module):
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()  # the collector leaves what the trials share alone, so its pages stay shared
     running: dict[int, int] = {}
