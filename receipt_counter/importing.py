@@ -1,4 +1,4 @@
-"""Imports of torch and transformers, in a process that has them to the end: a quarter of its CPU if it does little else."""
+"""Imports of torch and transformers, in a process that keeps them to its end."""
 
 from __future__ import annotations
 
