@@ -1,5 +1,6 @@
 """Every test runs with one OpenMP thread: parallel tests on few cores collapse otherwise."""
 
+import gc
 import os
 
 import pytest
@@ -25,3 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What all tests have imported stays: the garbage collector need not look at it again and again."""
+    gc.freeze()

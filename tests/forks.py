@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-PRELOADED = ["receipt_counter.steps", "receipt_counter.training.train", "rouge_score.rouge_scorer"]
+PRELOADED = ["tests.preloaded"]
 
 
 def _context() -> ForkServerContext:
