@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from receipt_counter.config.loading import from_yaml
 from receipt_counter.errors import UserError
 from receipt_counter.evaluation.gates import markdown_gates
+from receipt_counter.importing import importing
 from receipt_counter.processes import die_with, die_with_parent
 from receipt_counter.progress import Progress, open_progress
 from receipt_counter.storage.files import read_json, write_atomic
@@ -173,7 +174,8 @@ def evaluate(run: Run, dataset: Dataset, split: str, progress: Progress) -> dict
     known: dict[str, float] | None = run.record.get("splits", {}).get(split)
     if known is not None and (run.evaluation(split) / "metrics.json").exists():
         return known
-    from receipt_counter.evaluation.evaluate import evaluate_saved
+    with importing():
+        from receipt_counter.evaluation.evaluate import evaluate_saved
 
     report = evaluate_saved(
         run.model,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image, ImageDraw
 
 from receipt_counter.config.loading import resolve
@@ -39,6 +41,25 @@ SMALL = (
 def small_config(*overrides: str) -> Config:
     """The laptop preset shrunk by SMALL, then changed by `overrides`."""
     return resolve(None, "laptop", [*SMALL, *overrides]).config
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def ends(*processes: psutil.Process, within: float = 20.0) -> bool:
+    """Whether processes that must not outlive another one are soon gone.
+
+    At once, on a machine that has nothing else to do; what would stay stays for longer than any busy one takes.
+    """
+    deadline = time.monotonic() + within
+    while any(map(alive, processes)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(map(alive, processes))
 
 
 def write_squares(

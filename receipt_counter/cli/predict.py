@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from receipt_counter.cli.parser import Subparsers, add_command, add_store_option
 from receipt_counter.cli.terminal import print_error
+from receipt_counter.importing import importing
 
 if TYPE_CHECKING:
     from receipt_counter.predict import Prediction
@@ -42,7 +43,8 @@ def add_commands(commands: Subparsers) -> None:
 
 def predict_images(arguments: argparse.Namespace) -> int:
     """Print a prediction for each photo; status 1 if one could not be read."""
-    from receipt_counter.predict import DEFAULT_QUESTION, find_model, predict
+    with importing():
+        from receipt_counter.predict import DEFAULT_QUESTION, find_model, predict
     from receipt_counter.storage.store import open_store
 
     model = find_model(arguments.model, open_store(arguments.store))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
+
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
 
 MAX_ORDER = 4
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL")
@@ -56,4 +58,6 @@ def _bleu() -> BLEU:
 
 @functools.cache
 def _rouge() -> RougeScorer:
+    from rouge_score.rouge_scorer import RougeScorer  # only now: nltk comes with it, scikit-learn and pandas with nltk
+
     return RougeScorer(list(ROUGE_TYPES), use_stemmer=True)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.errors import UserError
+from receipt_counter.importing import importing
 
 if TYPE_CHECKING:
     from receipt_counter.config.schema import Config
@@ -97,7 +98,8 @@ def launch(
     started = machine.world == 1 or "WORLD_SIZE" in os.environ
     arguments = ["--data", str(dataset.path), "--store", str(store), "--experiment-name", experiment_name]
     with _environment_restored(), nullcontext() if started else _peers(config, machine, arguments):
-        from receipt_counter.training.train import train
+        with importing():
+            from receipt_counter.training.train import train
 
         return train(config, dataset, store, experiment_name=experiment_name, progress=progress)
 

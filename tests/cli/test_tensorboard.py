@@ -25,7 +25,7 @@ from receipt_counter.cluster.tensorboard import manifests
 from receipt_counter.config.cluster import Cluster
 from receipt_counter.storage.labels import LABEL, STUDY, label_events
 from receipt_counter.training.events import EventLog
-from tests.support import small_config
+from tests.support import ends, small_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 THE_STUDY = "ablation-1a2b3c4d"
@@ -127,7 +127,7 @@ def test_a_stop_leaves_nothing_behind(server: Server) -> None:
     said, _ = server.process.communicate(timeout=SECONDS)
     assert server.process.returncode == 143
     assert f"of study {THE_STUDY}" in said
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert ends(*children)
 
 
 def test_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

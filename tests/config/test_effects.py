@@ -6,11 +6,10 @@ For each key: a value, what to look at, and (where the key needs them) overrides
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from receipt_counter.study.trial_job import trial_template
 from receipt_counter.training.batches import TrainingBatches
 from receipt_counter.training.checkpoints import CheckpointStore
 from receipt_counter.training.train import train
+from tests.forks import Fork
 from tests.model.layouts import pretrained, write_native
 from tests.pipeline.pipelines_server import PipelinesServer, show
 from tests.support import SMALL, write_squares
@@ -86,6 +86,7 @@ def weights(config: Config, directory: Path) -> str:
     return hashlib.sha256((trained(config, directory) / "model" / "model.safetensors").read_bytes()).hexdigest()
 
 
+@functools.cache
 def curve(tag: str) -> Callable[[Config, Path], Any]:
     def look(config: Config, directory: Path) -> Any:
         accumulator = EventAccumulator(str(trained(config, directory) / "events"), size_guidance={"scalars": 0})
@@ -96,6 +97,7 @@ def curve(tag: str) -> Callable[[Config, Path], Any]:
     return look
 
 
+@functools.cache
 def recorded(*names: str) -> Callable[[Config, Path], Any]:
     def look(config: Config, directory: Path) -> Any:
         record = json.loads((trained(config, directory) / "run.json").read_text())
@@ -112,13 +114,15 @@ def processes(config: Config, directory: Path) -> Any:
     """By the command: a process that once trained with others cannot train alone."""
     directory.mkdir()
     (directory / "config.yaml").write_text(to_yaml(config))
-    command = [sys.executable, "-m", "receipt_counter.training", "--config", str(directory / "config.yaml")]
-    command += ["--data", str(squares(directory).path), "--store", str(directory / "store")]
+    options = ["--config", str(directory / "config.yaml"), "--data", str(squares(directory).path)]
+    options += ["--store", str(directory / "store")]
     # training in this process has left its place among one process behind
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    run = done.stdout.splitlines()[-1]
-    return json.loads((Path(run) / "run.json").read_text())["lineage"]["processes"]
+    process = Fork("receipt_counter.training", options, directory / "log.txt", environment=environment)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    (run,) = (directory / "store" / "runs").iterdir()
+    return json.loads((run / "run.json").read_text())["lineage"]["processes"]
 
 
 def checkpoints(config: Config, directory: Path) -> Any:
@@ -354,6 +358,10 @@ def test_every_key_is_tried() -> None:
     assert set(EFFECTS) == set(DECLARATIONS)
 
 
+# What a look saw on the side that several keys share.
+BEFORE: dict[tuple[Any, ...], Any] = {}
+
+
 @pytest.mark.parametrize("key", EFFECTS)
 def test_effect(key: str, tmp_path: Path) -> None:
     effect = EFFECTS[key]
@@ -367,9 +375,11 @@ def test_effect(key: str, tmp_path: Path) -> None:
     file.write_text(nested([*effect.base, *effect.given]))
     # a default in a file yields to the preset's two processes
     alone = [] if key == "training.processes" else ["training.processes=1"]
-    before = effect.look(resolve(file, "laptop", alone).config, tmp_path / "before")
+    side = (effect.look, effect.base, effect.given, *alone)
+    if side not in BEFORE:
+        BEFORE[side] = effect.look(resolve(file, "laptop", alone).config, tmp_path / "before")
     after = effect.look(resolve(file, "laptop", [*alone, f"{key}={value}"]).config, tmp_path / "after")
-    assert before != after
+    assert BEFORE[side] != after
 
 
 def nested(settings: list[str]) -> str:

@@ -13,7 +13,7 @@ import pytest
 from tests.docker.conftest import PROJECT
 from tests.docker.registry import Registry, serve
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("alone")]
+pytestmark = pytest.mark.usefixtures("alone")
 
 PYTHON, CUDA = "python:3.11.0-slim", "cuda:13.0.0-base"
 # The two stages that bases are of. What comes after them needs no registry: test_image.py builds it.

@@ -15,7 +15,7 @@ import pytest
 import receipt_counter
 from tests.docker.conftest import PROJECT, USER, Inside, build
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("alone")]  # the first test waits for the build
+pytestmark = pytest.mark.usefixtures("alone")
 
 COMPILERS = "cc gcc c++ g++ clang tcc cpp as ld make cmake rustc cargo go nvcc"
 COMMANDS = {

@@ -10,7 +10,7 @@ from kfp.local.docker_task_handler import run_docker_container
 from receipt_counter.cli.containers import listed_name
 from tests.docker.registry import Registry
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("alone")]
+pytestmark = pytest.mark.usefixtures("alone")
 
 NAME = "team/receipt-counter"
 

@@ -248,6 +248,7 @@ def _as_go_writes_it(value: Any) -> Any:
 def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # one packet an answer: the second would wait 40 ms for the first to be acknowledged
 
         def _serve(self) -> None:
             if server.is_down:

@@ -75,7 +75,6 @@ def run_trial(document: StudyDocument, mounts: Path, assigned: Mapping[str, str]
     return printed.getvalue()
 
 
-@pytest.mark.timeout(300)
 def test_an_ablation_whose_trials_are_a_clusters_is_compared_like_any(
     tmp_path: Path, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,10 +112,10 @@ def test_retries(tmp_path: Path) -> None:
 
 def test_deadline(tmp_path: Path) -> None:
     result = run(
-        tmp_path, experiment(": ${lr}; sleep 30", trials=1, job={"activeDeadlineSeconds": 1, "backoffLimit": 3})
+        tmp_path, experiment(": ${lr}; sleep 100", trials=1, job={"activeDeadlineSeconds": 1, "backoffLimit": 3})
     )
     assert "activeDeadlineSeconds" in result.trials[0].message
-    assert result.trials[0].seconds < 3
+    assert result.trials[0].seconds < 60
 
 
 @pytest.mark.parametrize(("limit", "ended"), [(1, 1), (2, 2)])
@@ -176,7 +176,7 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
 
 
 def test_median_stop(tmp_path: Path) -> None:
-    command = "for i in 1 2 3; do echo loss=${number}; done; test ${number} -lt 4 || sleep 30"
+    command = "for i in 1 2 3; do echo loss=${number}; done; test ${number} -lt 4 || sleep 100"
     stopping = {
         "algorithmName": "medianstop",
         "algorithmSettings": [{"name": "min_trials_required", "value": "2"}, {"name": "start_step", "value": "2"}],
@@ -185,7 +185,7 @@ def test_median_stop(tmp_path: Path) -> None:
     # trial 2 knows trial 0 alone; trial 3 knows 0 and 1, whose median is 1.5
     assert statuses(result) == [SUCCEEDED] * 3 + [EARLY_STOPPED] * 2
     assert result.trials[3].reports["loss"] == (4.0, 4.0)
-    assert result.trials[3].seconds < 10
+    assert result.trials[3].seconds < 60
 
 
 @pytest.mark.parametrize("format", ["TEXT", "JSON"])

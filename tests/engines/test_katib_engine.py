@@ -274,18 +274,18 @@ def test_command_line(tmp_path: Path, server: ApiServer) -> None:
     while "GET trials" not in server.requests:
         assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
     assert "follows it again" in errors
     katib = Katib(server)
     for _ in range(8):
         katib.tick()
     process = start_sweep(path, store, "--engine", "katib")
-    printed, errors = process.communicate(timeout=20)
+    printed, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     assert "2 trials" in printed
     assert f"best    {name_of(submitted(document).experiment)}-" in printed
     broken = write(tmp_path / "broken.yaml", experiment("echo loss=${lr}", parallelTrialCount=9))
     process = start_sweep(broken, store, "--engine", "katib")
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert "broken.yaml: cannot run on a cluster:" in errors

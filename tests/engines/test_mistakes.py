@@ -117,13 +117,13 @@ def test_another_kind_of_trial(tmp_path: Path) -> None:
 def test_failures_are_summed_up(tmp_path: Path) -> None:
     document = experiment("echo bad news of ${letter}; exit 3", parameters=[LETTER], algorithm="grid", trials=3)
     process = start_sweep(write(tmp_path / "mine.yaml", document), tmp_path / "store", "--workers", "1")
-    printed, errors = process.communicate(timeout=20)
+    printed, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "no trial reported the objective; the last to fail said:" in printed
     assert all(f"failed: exit status 3\n  bad news of {letter}" in errors for letter in "abc")
     document = experiment("echo loss=1; test ${letter} != b", parameters=[LETTER], algorithm="grid", trials=3)
     process = start_sweep(write(tmp_path / "mine.yaml", document), tmp_path / "store", "--workers", "1")
-    printed, _ = process.communicate(timeout=20)
+    printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "3 trials, 1 failed" in printed
     assert "failed  small-0001: exit status 1" in printed
@@ -135,7 +135,7 @@ def test_all_at_once_on_the_command_line(tmp_path: Path) -> None:
     )
     path = write(tmp_path / "mine.yaml", document)
     process = start_sweep(path, tmp_path / "store")
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "mine.yaml: cannot run here:" in errors
     assert all(text in errors for text in ("tpee", "earlyStopping", "Custom"))
@@ -153,6 +153,6 @@ def test_all_at_once_on_the_command_line(tmp_path: Path) -> None:
 )
 def test_options(tmp_path: Path, options: list[str], expected: str) -> None:
     process = start_sweep(write(tmp_path / "mine.yaml", experiment(ECHO)), tmp_path / "store", *options)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 2
     assert expected in errors

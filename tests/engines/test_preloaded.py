@@ -28,15 +28,15 @@ def test_imports_are_paid_once(tmp_path: Path) -> None:
             time.sleep(0.05)
         (process,) = [child for child in psutil.Process().children() if child.pid == server.process]
         assert process.num_threads() == 1
-        began = time.monotonic()
         launch = Launch(("unused",), environment, tmp_path, tmp_path / "trial.log")
         trial = server.start(launch, ["torch"])
         while trial.poll() is None and time.monotonic() < deadline:
             server.handle()
             time.sleep(0.01)
         assert trial.poll() == 0, (tmp_path / "trial.log").read_text()
-        assert "sum=1000000.0 threads=2" in (tmp_path / "trial.log").read_text()
-        assert time.monotonic() - began < 3
+        said = (tmp_path / "trial.log").read_text()
+        assert "sum=1000000.0 threads=2" in said
+        assert float(said.partition("computed=")[2].split()[0]) < 2  # CPU seconds; the imports take more
         sleeper = server.start(launch, ["sleep"])
         while sleeper.group is None:
             server.handle()

@@ -20,6 +20,7 @@ def main(argv: list[str]) -> int:
         import torch
 
         print(f"sum={float((torch.ones(1000, 1000) @ torch.eye(1000)).sum())} threads={torch.get_num_threads()}")
+        print(f"computed={time.process_time()}")
     elif action == "crash":
         raise RuntimeError("as asked")
     elif action == "abort":

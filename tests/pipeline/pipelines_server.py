@@ -234,6 +234,7 @@ def _exists(kind: str, name: str) -> tuple[int, Any]:
 def _handler(server: PipelinesServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # one packet an answer: the second would wait 40 ms for the first to be acknowledged
 
         def _serve(self) -> None:
             url = urlsplit(self.path)

@@ -40,7 +40,7 @@ def promote_in_kfp(store: Path, *run_ids: str) -> list[dict[str, Any]]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.partition("DECISION ")[2] for line in done.stdout.splitlines()]

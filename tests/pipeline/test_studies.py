@@ -16,8 +16,8 @@ import pytest
 
 from receipt_counter.data.dataset import Dataset
 from receipt_counter.storage.labels import labelled_runs
-from tests.pipeline.test_run import ENVIRONMENT, PROJECT, alive
-from tests.support import SMALL, write_squares
+from tests.pipeline.test_run import ENVIRONMENT, PROJECT
+from tests.support import SMALL, alive, ends, write_squares
 
 SEARCH = """
 base_name: tiny_search
@@ -56,7 +56,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def orchestrate(mode: str, store: Path, options: list[str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPT), "--mode", mode, f"--store={store}", *options]
     environment = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=800)
 
 
 def read(pattern: str, store: Path) -> dict[str, Any]:
@@ -74,7 +74,6 @@ def everything(tmp_path_factory: pytest.TempPathFactory, options: list[str]) -> 
     return store, done.stdout
 
 
-@pytest.mark.timeout(300)
 def test_all_runs_the_baseline_once(everything: tuple[Path, str]) -> None:
     store, _ = everything
     runs = [json.loads(file.read_text()) for file in store.glob("runs/*/run.json")]
@@ -138,7 +137,6 @@ def test_what_all_has_run_is_not_run_again(everything: tuple[Path, str], options
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.timeout(300)
 def test_a_killed_study_leaves_nothing_running_and_goes_on(tmp_path: Path, options: list[str]) -> None:
     store = tmp_path / "store"
     command = [sys.executable, "-m", "receipt_counter", "run", "--mode", "ablation", f"--store={store}", *options]
@@ -150,11 +148,10 @@ def test_a_killed_study_leaves_nothing_running_and_goes_on(tmp_path: Path, optio
     below = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    deadline = time.monotonic() + 1.0
-    while any(map(alive, below)) and time.monotonic() < deadline:
-        time.sleep(0.02)
     assert below
-    assert [child for child in below if alive(child)] == []
+    assert ends(*below), [child for child in below if alive(child)]
+    trials = [json.loads(file.read_text()) for file in store.glob("studies/*/trials/*/trial.json")]
+    assert len([trial for trial in trials if trial["status"] == "succeeded"]) < 4, "it went on"
     done = orchestrate("ablation", store, options)
     assert done.returncode == 0, done.stderr
     assert read("studies/*/analysis.json", store)["seeds"] == [42, 43]

@@ -377,7 +377,7 @@ def test_the_command_submits_a_study_and_detaches_at_a_signal(server: PipelinesS
     while not looked and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert "stopped following" in errors
     assert "Traceback" not in errors

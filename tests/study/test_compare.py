@@ -61,7 +61,6 @@ def run_study(mode: str, text: str, base: list[str], directory: Path) -> Path:
     return found
 
 
-@pytest.mark.timeout(300)
 def test_an_ablation_from_its_file_to_its_findings(base: list[str], tmp_path: Path) -> None:
     found = run_study("ablation", ABLATION, base, tmp_path)
     analysis = read_json(found / "analysis.json")
@@ -96,7 +95,6 @@ def test_an_ablation_from_its_file_to_its_findings(base: list[str], tmp_path: Pa
     assert "The study spent" not in (found / "report.html").read_text()
 
 
-@pytest.mark.timeout(300)
 def test_a_searchs_best_config_is_taken_as_it_is(base: list[str], tmp_path: Path) -> None:
     found = run_study("hyperparameter", SEARCH, base, tmp_path)
     analysis = read_json(found / "analysis.json")
@@ -112,7 +110,6 @@ def test_a_searchs_best_config_is_taken_as_it_is(base: list[str], tmp_path: Path
     assert "The goal of 99.0 % is not reached." in (found / "report.html").read_text()
 
 
-@pytest.mark.timeout(300)
 def test_trials_that_fail_are_told_with_their_last_lines(base: list[str], tmp_path: Path) -> None:
     found = run_study("hyperparameter", DIVERGING, base, tmp_path)
     analysis = read_json(found / "analysis.json")

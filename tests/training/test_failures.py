@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from receipt_counter.errors import UserError
 from receipt_counter.progress import Progress, Silent
 from receipt_counter.training import loop
 from receipt_counter.training.train import train
+from tests.forks import Fork
 from tests.support import small_config, write_squares
 
 
@@ -81,7 +81,6 @@ def test_corrupt_best_weights(tmp_path: Path, dataset: Dataset, monkeypatch: pyt
     assert record["status"] == "failed"
 
 
-@pytest.mark.timeout(120)
 def test_disk_full(tmp_path: Path, dataset: Dataset) -> None:
     """On a real file system of a few megabytes."""
     small = tmp_path / "small"
@@ -94,12 +93,12 @@ def test_disk_full(tmp_path: Path, dataset: Dataset) -> None:
     try:
         config = tmp_path / "config.yaml"
         config.write_text(to_yaml(small_config("training.checkpoint.every_steps=1", "training.checkpoint.keep=50")))
-        command = [sys.executable, "-m", "receipt_counter.training", "--config", str(config)]
-        command += ["--data", str(dataset.path), "--store", str(small / "store")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert "no space left" in done.stderr.lower()
-        assert "Traceback" not in done.stderr
+        options = ["--config", str(config), "--data", str(dataset.path), "--store", str(small / "store")]
+        process = Fork("receipt_counter.training", options, tmp_path / "log.txt")
+        said, _ = process.communicate()
+        assert process.returncode == 1
+        assert "no space left" in said.lower()
+        assert "Traceback" not in said
         (run,) = (small / "store" / "runs").iterdir()
         latest = run / "checkpoints" / (run / "checkpoints" / "LATEST").read_text()
         assert (latest / "manifest.json").is_file()

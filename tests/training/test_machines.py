@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,10 +28,11 @@ from receipt_counter.storage.versions import code_version
 from receipt_counter.study import trial
 from receipt_counter.training.distributed import start_processes
 from receipt_counter.training.launch import Machine, launch_apart, this_machine
+from tests.forks import Fork
 from tests.support import small_config, write_squares
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-SECONDS_TO_NOTICE = 20.0  # that the other machine is gone: it is noticed at once, and a busy machine is slow
+SECONDS_TO_NOTICE = 60.0  # that the other machine is gone: it is noticed at once, and a busy machine is slow
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +41,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def free_ports() -> int:
-    """The first of two free ports: each seed of a trial meets on the next one."""
+    """The first of two free ports: each seed of a trial meets on the next one.
+
+    Of those that no system gives to whoever asks for any: nobody takes them before the processes meet.
+    """
     while True:
+        port = random.SystemRandom().randrange(10_000, 30_000, 2)
         with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
+            first.bind(("127.0.0.1", port))
             second.bind(("127.0.0.1", port + 1))
             return port
 
@@ -58,7 +64,7 @@ class Machines:
 
     def __init__(self, directory: Path, dataset: Dataset, *overrides: str) -> None:
         directory.mkdir()
-        self.store, file = directory / "store", directory / "config.yaml"
+        self.directory, self.store, file = directory, directory / "store", directory / "config.yaml"
         config = small_config("cluster.nodes=2", f"data.path={dataset.path}", *overrides)
         file.write_text(to_yaml(config))
         trainer = job_of_run(config, dataset, str(self.store), "job", "two")["spec"]["trainer"]
@@ -66,18 +72,19 @@ class Machines:
         self.environment = {item["name"]: item["value"].replace("$$(", "$(") for item in trainer["env"]}
         self.trial = [sys.executable, "-m", "receipt_counter.study.trial", "--config", str(file)]
 
-    def start(self, *arguments: str, second: Sequence[str] = ()) -> list[subprocess.Popen[str]]:
+    def start(self, *arguments: str, second: Sequence[str] = ()) -> list[Fork]:
         """Start both; the second with the same command, or one of its own."""
         first = list(arguments or self.training)
         told = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1"}
         told |= {"PET_MASTER_PORT": str(free_ports()), "RECEIPT_COUNTER_STORE": str(self.store)}
+        logs = Path(tempfile.mkdtemp(dir=self.directory))
         return [
-            subprocess.Popen(
-                command,
-                env={**clean_environment(), **self.environment, **told, "PET_NODE_RANK": str(rank)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+            Fork(
+                command[2],  # after python -m
+                command[3:],
+                logs / f"output-{rank}.txt",
+                errors=logs / f"errors-{rank}.txt",
+                environment={**clean_environment(), **self.environment, **told, "PET_NODE_RANK": str(rank)},
             )
             for rank, command in enumerate((first, second or first))
         ]
@@ -122,7 +129,7 @@ def require_same(run: Run, one_machine: Run) -> None:
 
 
 @contextlib.contextmanager
-def begun(machines: Machines, step: int) -> Iterator[list[subprocess.Popen[str]]]:
+def begun(machines: Machines, step: int) -> Iterator[list[Fork]]:
     """Both machines, once they have saved a step; both must end soon after the block."""
     processes = machines.start()
     while not list(machines.store.glob(f"runs/*/checkpoints/step-{step}")) and processes[0].poll() is None:

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from receipt_counter.config.loading import to_yaml
 from receipt_counter.data.dataset import Dataset
+from tests.forks import Fork
 from tests.support import small_config, write_squares
 
 KILLS = int(os.environ.get("RECEIPT_COUNTER_KILLS", "4"))
@@ -44,12 +45,11 @@ class Training:
         self.log = directory / "log.txt"
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.yaml").write_text(config or to_yaml(CONFIG))
-        command = [sys.executable, "-m", "receipt_counter.training", "--store", str(self.store)]
-        self.command = [*command, "--config", str(directory / "config.yaml"), "--data", str(dataset.path)]
+        self.options = ["--store", str(self.store), "--config", str(directory / "config.yaml")]
+        self.options += ["--data", str(dataset.path)]
 
-    def start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(self.command, stdout=log, stderr=log)
+    def start(self) -> Fork:
+        return Fork("receipt_counter.training", self.options, self.log)
 
     @property
     def run(self) -> Path:
@@ -86,16 +86,16 @@ def outcome(run: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     training = Training(tmp_path_factory.mktemp("undisturbed"), dataset)
-    assert training.start().wait() == 0, training.log.read_text()
+    subprocess.run([sys.executable, "-m", "receipt_counter.training", *training.options], check=True)
     return outcome(training.run)
 
 
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+def wait_for(condition: Callable[[], object], process: Fork) -> None:
     while not condition() and process.poll() is None:
         time.sleep(0.002)
 
 
-def kill_somewhere(training: Training, process: subprocess.Popen[bytes], generator: random.Random) -> None:
+def kill_somewhere(training: Training, process: Fork, generator: random.Random) -> None:
     """SIGKILL at a random time after training has begun, or in the middle of saving."""
     seen = training.checkpoints()
     if generator.random() < 0.5:

@@ -25,6 +25,7 @@ from typing import Any
 
 from receipt_counter.engines.local.guardian import Guardian, has_exited, kill_group
 from receipt_counter.engines.local.trial_process import Launch
+from receipt_counter.importing import importing
 from receipt_counter.processes import die_with_parent
 from receipt_counter.wakeup import Wakeup
 
@@ -53,6 +54,7 @@ OURS = Preloaded(
         "receipt_counter.steps",
         "receipt_counter.training.train",
         "receipt_counter.evaluation.evaluate",
+        "rouge_score.rouge_scorer",
     ),
 )
 
@@ -191,8 +193,9 @@ def serve(connection: socket.socket, module: str, modules: Sequence[str]) -> int
     Returns:
         Exit status: of the trial this process became, or of the server.
     """
-    for name in (*modules, module):
-        importlib.import_module(name)
+    with importing():
+        for name in (*modules, module):
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()  # the collector leaves what the trials share alone, so its pages stay shared
     running: dict[int, int] = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -42,23 +42,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         pytest.skip(f"no S3 server: tests/storage/s3/install_server.sh PYTHON {ENVIRONMENT} installs it")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     root = tmp_path_factory.mktemp("swift")
     log = root / "log.txt"
     process = subprocess.Popen(
-        [python, Path(__file__).with_name("swift_server.py"), root / "server", str(port)],
+        [python, Path(__file__).with_name("swift_server.py"), root / "server"],
         env={**os.environ, "PYTHONPATH": "", "SWIFT_ACCESS_KEY": ACCESS, "SWIFT_SECRET_KEY": SECRET},
         stdout=log.open("wb"),
         stderr=subprocess.STDOUT,
     )
     try:
         deadline = time.monotonic() + 60
-        while b"ready" not in log.read_bytes():
+        while not (ready := re.search(r"^ready at port (\d+)\n", log.read_text(), re.MULTILINE)):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
+        port = int(ready[1])
         Minio(f"127.0.0.1:{port}", ACCESS, SECRET, secure=False, region="us-east-1").make_bucket(BUCKET)
         yield Server(port)
     finally:

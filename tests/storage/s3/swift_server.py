@@ -1,4 +1,4 @@
-"""OpenStack Swift with its S3 API on a loopback port, all servers in this process: `swift_server.py DIRECTORY PORT`.
+"""OpenStack Swift with its S3 API on a loopback port, all servers in this process: `swift_server.py DIRECTORY`.
 
 Run by the Python of the environment that `install_server.sh` makes; nothing of this project is imported. A real S3
 server: signatures (v2 and v4), content hashes, multipart uploads. Account "test", user "tester"; the keys come from the
@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-root, port = Path(sys.argv[1]).resolve(), int(sys.argv[2])
+root = Path(sys.argv[1]).resolve()
 ACCESS, SECRET = os.environ["SWIFT_ACCESS_KEY"], os.environ["SWIFT_SECRET_KEY"]
 (root / "devices" / "sda1").mkdir(parents=True, exist_ok=True)
 (root / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = test\n[storage-policy:0]\nname = one\n")
@@ -91,7 +91,8 @@ for name in ("account", "container", "object"):
     config.write_text(BACKEND.format(root=root, name=name))
     serve(listener, config)
 (root / "proxy.conf").write_text(PROXY)
-serve(eventlet.listen(("127.0.0.1", port)), root / "proxy.conf")
-print("ready", flush=True)
+listener = eventlet.listen(("127.0.0.1", 0))
+serve(listener, root / "proxy.conf")
+print(f"ready at port {listener.getsockname()[1]}", flush=True)
 while True:
     eventlet.sleep(3600)

@@ -26,7 +26,8 @@ from receipt_counter.storage.segments import split_segment
 from receipt_counter.storage.sync import Mirror, place_of
 from receipt_counter.training.batches import Share
 from receipt_counter.training.train import require_shared_mirror
-from tests.storage.s3.conftest import PROJECT, SECRET, another_machine
+from tests.forks import Fork
+from tests.storage.s3.conftest import SECRET, another_machine
 from tests.storage.s3.proxy import Proxy
 from tests.support import small_config, write_squares
 
@@ -45,19 +46,17 @@ class Machine:
         self.environment = {
             **os.environ,
             **environment,
-            "PYTHONPATH": str(PROJECT),
             "RECEIPT_COUNTER_SCRATCH": str(self.scratch),
             **more,
         }
-        self.command = [sys.executable, "-m", "receipt_counter.training", "--config", str(directory / "config.yaml")]
-        self.command += ["--data", f"{url}/datasets/squares", "--store", url]
+        self.options = ["--config", str(directory / "config.yaml"), "--data", f"{url}/datasets/squares"]
+        self.options += ["--store", url]
 
-    def start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(self.command, env=self.environment, stdout=log, stderr=log)
+    def start(self) -> Fork:
+        return Fork("receipt_counter.training", self.options, self.log, environment=self.environment)
 
     def finish(self) -> int:
-        return self.start().wait(120)
+        return self.start().wait(240)
 
     @property
     def run(self) -> Path:
@@ -84,8 +83,8 @@ def whole_steps(store: Mirror) -> int:
     )
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 90
+def until(condition: Callable[[], bool], process: Fork, log: Path) -> None:
+    deadline = time.monotonic() + 240
     while not condition():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
@@ -139,7 +138,7 @@ def test_stopped_then_killed_and_continued_elsewhere(
     process = first.start()
     until(lambda: whole_steps(store) >= 4, process, first.log)
     process.terminate()
-    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.wait(240) == 128 + signal.SIGTERM
     assert record(store)["status"] == "interrupted"
     stopped = whole_steps(store)
 
@@ -178,7 +177,7 @@ def test_a_store_that_is_away_stops_nothing_and_what_it_did_not_take_is_sent_aga
     process = machine.start()
     until(lambda: any(machine.scratch.glob("stores/*/runs/*/checkpoints/step-*")), process, machine.log)
     with proxy.outage():
-        assert process.wait(90) == 1, machine.log.read_text()
+        assert process.wait(240) == 1, machine.log.read_text()
     said = machine.log.read_text()
     assert f"Everything is kept in {machine.run}; the same command sends it" in said
     assert "Traceback" not in said
