@@ -17,6 +17,13 @@ from typing import Any
 import websocket
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# scripts for `Browser` tabs: whether a page of this name is ready; a function that fills a field as a person does
+READY = "document.documentElement?.dataset.page === {!r} && document.documentElement.dataset.ready"
+CHOOSE = """((selector, value) => {
+  const field = document.querySelector(selector);
+  field.value = value;
+  for (const event of ["input", "change"]) field.dispatchEvent(new Event(event, { bubbles: true }));
+})"""
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-extensions", "--mute-audio", "--hide-scrollbars"),
