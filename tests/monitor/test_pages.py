@@ -9,6 +9,7 @@ import httpx
 import pytest
 from axe_core_python.base import AXE_FILE_PATH
 
+from receipt_counter.storage.files import write_atomic
 from tests.monitor.browser import CHOOSE, CHROMIUM
 from tests.monitor.conftest import served
 from tests.monitor.support import scalar, write_events, write_record
@@ -280,7 +281,7 @@ def test_reading_is_shown_until_it_has_ended(site, tab, pages_folder):
     assert "1 / 9read" in tab.run(overview)
     tab.until("document.querySelector('#connection').dataset.state === 'live'")
     record = pages_folder / "runs" / site.failed / "run.json"
-    record.write_text(record.read_text() + "\n")
+    write_atomic(record, record.read_text() + "\n")  # written in place it would be seen at the next sweep only
     tab.until(f"!{overview}.includes('read')")
 
 
