@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from receipt_counter.cli.kubeflow import PRESET, add_server_options, refuse_kubeflow_options
+from receipt_counter.cli.kubeflow import PRESET, add_server_options, refuse_kubeflow_options, with_namespace
 from receipt_counter.cli.parser import Subparsers, add_command, add_settings_options, add_store_option
 from receipt_counter.cli.plan import add_study_options
 
@@ -66,7 +66,7 @@ def _of_the_cluster(arguments: argparse.Namespace) -> list[Finding]:
     from receipt_counter.cluster_doctor.examine import examine
     from receipt_counter.config.loading import resolve
 
-    overrides = [*arguments.overrides, *([f"cluster.namespace={arguments.namespace}"] if arguments.namespace else [])]
+    overrides = with_namespace(arguments)
     resolved = resolve(Path(arguments.config) if arguments.config else None, arguments.preset, overrides, small=PRESET)
     found = examine(
         resolved.config.cluster,

@@ -66,9 +66,19 @@ def add_server_options(parser: argparse.ArgumentParser) -> Any:
     """Add those that say where it runs; returns their group."""
     group = parser.add_argument_group("with --backend kubeflow")
     group.add_argument("--host", metavar="URL", help="of Kubeflow Pipelines (default: KF_PIPELINES_ENDPOINT)")
-    group.add_argument("--namespace", metavar="NAME", help="same as --set cluster.namespace=NAME")
+    add_namespace_option(group)
     group.add_argument("--service-account", metavar="NAME", help="of the steps (default: Pipelines' own)")
     return group
+
+
+def add_namespace_option(group: Any) -> None:
+    """Add the short form of a setting that is needed often; `with_namespace` reads it."""
+    group.add_argument("--namespace", metavar="NAME", help="same as --set cluster.namespace=NAME")
+
+
+def with_namespace(arguments: argparse.Namespace) -> list[str]:
+    """What `--set` and `--namespace` say."""
+    return [*arguments.overrides, *([f"cluster.namespace={arguments.namespace}"] if arguments.namespace else [])]
 
 
 def refuse_kubeflow_options(arguments: argparse.Namespace) -> None:
@@ -125,8 +135,7 @@ def run_on_kubeflow(arguments: argparse.Namespace) -> int:
     _require_packages()
     _refuse_local_options(arguments)
     host = endpoint(arguments.host)
-    if arguments.namespace:
-        arguments.overrides.append(f"cluster.namespace={arguments.namespace}")
+    arguments.overrides = with_namespace(arguments)
     resolved = _resolve(arguments)
     parameters = pipeline_parameters(arguments, resolved, resolved.config.cluster.store, "", on_cluster=True)
     studies = {kind: _study_name(parameters[name]) for name, kind in EXPERIMENTS[arguments.mode].items()}

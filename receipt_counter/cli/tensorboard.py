@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from receipt_counter.cli.kubeflow import add_namespace_option, with_namespace
 from receipt_counter.cli.parser import Subparsers, add_command, add_config_options, add_store_option
 from receipt_counter.errors import UserError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 BACKENDS = ("local", "kubeflow")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _EXPERIMENT = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # a name that labels and Services can have too
-_OF_KUBEFLOW = ("kind", "delete", "list", "prune", "older_than")
+_OF_KUBEFLOW = ("namespace", "kind", "delete", "list", "prune", "older_than")
 
 
 def add_commands(commands: Subparsers) -> None:
@@ -46,6 +47,7 @@ def add_commands(commands: Subparsers) -> None:
     here.add_argument("--path-prefix", default="", metavar="PATH", help="of its pages, behind a gateway")
     here.add_argument("--wait", action="store_true", help="STUDY is its whole name, and it may not have begun")
     there = parser.add_argument_group("with --backend kubeflow", "STUDY is the name of the Experiment there")
+    add_namespace_option(there)
     there.add_argument(
         "--kind",
         choices=("deployment", "tensorboard"),
@@ -108,6 +110,7 @@ def _there(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{arguments.study}: no name of an Experiment, such as ablation-1a2b3c4d (kubectl get experiments)"
         )
+    arguments.overrides = with_namespace(arguments)
     cluster = resolve_config(arguments).config.cluster
     boards = TensorBoards(Objects(Connection(time.sleep, PATIENT), cluster.namespace), cluster)
     if for_all:

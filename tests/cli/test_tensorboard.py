@@ -143,6 +143,7 @@ def test_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere: no study"),
+        (["--namespace", "team"], "--namespace: is for --backend kubeflow"),
         (["--list"], "--list: is for --backend kubeflow"),
         (["--older-than", "7d"], "--older-than: is for --backend kubeflow"),
         (["--backend", "kubflow"], "did you mean 'kubeflow'?"),

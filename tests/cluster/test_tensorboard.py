@@ -222,7 +222,7 @@ class TestCommand:
     """`receipt-counter tensorboard --backend kubeflow`."""
 
     def run(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-        options = ["--backend", "kubeflow", "--preset", "laptop", "--set", "cluster.namespace=team"]
+        options = ["--backend", "kubeflow", "--preset", "laptop", "--namespace", "team"]
         assert main(["tensorboard", *arguments, *options]) == 0
         return capsys.readouterr().out
 
