@@ -354,3 +354,16 @@ def test_static_files_are_kept_by_the_browser(site, tab):
     policy = tab.run("fetch(location.href).then((answer) => answer.headers.get('content-security-policy'))")
     scripts = next(part for part in policy.split(";") if part.strip().startswith("script-src"))
     assert not any(loose in scripts for loose in ("unsafe", "http", "*"))
+
+
+def test_figures_are_written_as_in_reports(site, tab):
+    tab.open(site.url)
+    module = f"import('{site.url}static/{{}}.js')"
+    shares = [0.8825, 0.8835, 0.8875, -0.0125, 0.12349, 1.0]
+    script = (
+        f"{module.format('format')}.then((m) => {shares}.map((share) => m.figure('classification_accuracy', share)))"
+    )
+    assert tab.run(script) == [f"{100 * share:.1f} %" for share in shares]
+    parameters = json.dumps({"rate": "0.019200619610764906", "batch": "32", "name": "adam", "none": ""})
+    script = f"{module.format('study_cards')}.then((m) => m.parameterText({parameters}))"
+    assert tab.run(script) == "rate 0.0192, batch 32, name adam, none "

@@ -5,6 +5,9 @@ const MINUS = "−";
 const lower = new Set(lowerIsBetter);
 const shared = new Set(shares);
 
+/** An exact tie goes to the even digit, as in the reports. */
+const percent = (share) => (Math.abs(100 * share) % 1 === 0.25 ? 100 * share - 0.05 * Math.sign(share) : 100 * share).toFixed(1);
+
 export const isShare = (name) => shared.has(name);
 export const isLowerBetter = (name) => lower.has(name) || /loss|perplexity|off_by_one|ece$|seconds|memory|gigabytes/.test(name);
 const OTHERS = { train_total_loss: "Loss in training", images_per_second: "Images a second", memory_gigabytes: "Memory", grad_norm: "Gradient norm" };
@@ -25,7 +28,7 @@ export function number(value, digits = 4) {
 
 export function figure(name, value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  if (isShare(name)) return `${(100 * value).toFixed(1)} %`;
+  if (isShare(name)) return `${percent(value)} %`;
   if (name === "seconds_per_image") return value < 1 ? `${Number((1000 * value).toPrecision(3))} ms` : `${Number(value.toPrecision(3))} s`;
   if (name.endsWith("_per_second")) return number(value, 3);
   if (name.endsWith("_gigabytes")) return value < 1 ? `${Number((1000 * value).toPrecision(3))} MB` : `${Number(value.toPrecision(3))} GB`;

@@ -8,7 +8,9 @@ export const KINDS = { ablation: "Ablation", hyperparameter: "Hyperparameter sea
 
 const fact = (number, text, kind = "") => h("span", {}, h("b", { class: kind, text: number }), ` ${text}`);
 
-export const parameterText = (parameters) => Object.entries(parameters).map(([name, value]) => `${name} ${value}`).join(", ");
+/** Values are texts; a sampler's have 17 digits. */
+const rounded = (value) => (value !== "" && Number.isFinite(Number(value)) ? String(Number(Number(value).toPrecision(3))) : value);
+export const parameterText = (parameters) => Object.entries(parameters).map(([name, value]) => `${name} ${rounded(value)}`).join(", ");
 
 /** What the best trial so far reached, and with what. */
 export const bestText = ({ trial, parameters }) => parameters.variant ?? (parameterText(parameters) || trial);
@@ -22,7 +24,7 @@ function card({ id, kind, status: state, progress: done, eta_seconds: left, best
       done.failed ? fact(String(done.failed), "failed", "bad") : null,
       state === "running" && left !== null ? h("span", { text: eta(left) }) : null,
       spent ? fact(deviceHours(spent), "of device time") : null),
-    best ? h("div", { class: "facts" }, h("span", {}, "Best so far ", h("b", { text: figure(best.metric, best.value) }), ` ${title(best.metric)}: ${bestText(best)}`)) : null,
+    best ? h("div", { class: "facts" }, h("span", {}, "Best so far ", h("b", { text: figure(best.metric, best.value) }), ` ${title(best.metric)}: ${best.parameters.variant ?? best.trial}`)) : null,
     error ? h("p", { class: "wrong", text: error }) : null);
 }
 
