@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.storage.s3.proxy import Proxy
 
 PROJECT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = Path(os.environ.get("RECEIPT_COUNTER_SWIFT", PROJECT / "build" / "swift"))
+PYTHON = ENVIRONMENT / "bin" / "python"  # the server's
 ACCESS, SECRET = "test:tester", "a-secret-nobody-may-see"
 BUCKET = "receipts"
 KEYS = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}
@@ -36,16 +38,16 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server, with an empty bucket."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"no S3 server: tests/storage/s3/install_server.sh PYTHON {ENVIRONMENT} installs it")
-    root = tmp_path_factory.mktemp("swift")
+@contextmanager
+def serving(root: Path) -> Iterator[Server]:
+    """The server, with an empty bucket, while the block lasts.
+
+    Args:
+        root: where it keeps everything.
+    """
     log = root / "log.txt"
     process = subprocess.Popen(
-        [python, Path(__file__).with_name("swift_server.py"), root / "server"],
+        [PYTHON, Path(__file__).with_name("swift_server.py"), root / "server"],
         env={**os.environ, "PYTHONPATH": "", "SWIFT_ACCESS_KEY": ACCESS, "SWIFT_SECRET_KEY": SECRET},
         stdout=log.open("wb"),
         stderr=subprocess.STDOUT,
@@ -62,6 +64,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of the session's own."""
+    if not PYTHON.exists():
+        pytest.skip(f"no S3 server: tests/storage/s3/install_server.sh PYTHON {ENVIRONMENT} installs it")
+    with serving(tmp_path_factory.mktemp("swift")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

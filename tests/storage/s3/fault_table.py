@@ -1,4 +1,4 @@
-"""The store's fault table, from what really happens: `python -m tests.storage.s3.fault_table PORT`, Swift on that port.
+"""The store's fault table, from what really happens: `python -m tests.storage.s3.fault_table` (a minute).
 
 Each cell: what became of the operation, how many requests it took, and how long.
 """
@@ -6,7 +6,6 @@ Each cell: what became of the operation, how many requests it took, and how long
 from __future__ import annotations
 
 import secrets
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from receipt_counter.errors import UserError
 from receipt_counter.storage.manifest import MANIFEST, verify
 from receipt_counter.storage.pusher import Pusher
 from receipt_counter.storage.sync import Mirror
-from tests.storage.s3.conftest import BUCKET, bucket_at
+from tests.storage.s3.conftest import BUCKET, bucket_at, serving
 from tests.storage.s3.proxy import FAULTS, Fault, Proxy
 from tests.storage.s3.test_objects import OPERATIONS, content, do
 from tests.storage.s3.test_sync import CHECKPOINT, write_checkpoint
@@ -60,16 +59,17 @@ def one(operation: str, fault: str, proxy: Proxy, direct_url: str) -> str:
 
 def main() -> None:
     """Print the table."""
-    port = int(sys.argv[1])
     operations = (*OPERATIONS, "push a checkpoint", "pull a checkpoint")
     print("| fault | " + " | ".join(operations) + " |")
     print("|---" * (len(operations) + 1) + "|")
-    with Proxy(port) as proxy:
+    with (
+        tempfile.TemporaryDirectory() as root,
+        serving(Path(root)) as server,
+        Proxy(server.port) as proxy,
+    ):
         for fault in FAULTS:
             print(
-                f"| {fault} | "
-                + " | ".join(one(o, fault, proxy, f"http://127.0.0.1:{port}") for o in operations)
-                + " |",
+                f"| {fault} | " + " | ".join(one(o, fault, proxy, server.url) for o in operations) + " |",
                 flush=True,
             )
 
