@@ -57,6 +57,24 @@ def handed_on(root: Path) -> dict[str, str]:
     }
 
 
+def study_on_one_machine(url: str, data: str, study: Path, options: list[str]) -> dict[str, str]:
+    """A run and an ablation as pipelines, and what their steps handed on."""
+    single = ours("run", "--mode=single", *options)
+    assert single.returncode == 0, single.stderr
+    ablation = ours("run", "--mode=ablation", f"--ablation-config={study}", *options)
+    assert ablation.returncode == 0, ablation.stderr
+    assert SECRET not in single.stdout + single.stderr + ablation.stdout + ablation.stderr
+    here = open_mirror(url)
+    uris = handed_on(here.root)
+    assert uris["dataset"] == data
+    assert uris["run"].startswith(f"{url}/runs/")
+    assert uris["study"].startswith(f"{url}/studies/tiny-ablation-")
+    assert uris["evaluation"] == f"{uris['run']}/evaluation/test"
+    assert len(here.bucket.folders("runs/")) == 4  # the single run is the baseline's with its seed
+    assert f"run     {uris['run']}" in single.stdout
+    return uris
+
+
 def test_a_study_and_its_runs_are_everybodys(
     environment: dict[str, str],
     url: str,
@@ -70,20 +88,8 @@ def test_a_study_and_its_runs_are_everybodys(
     push(made.path)
     (tmp_path / "ablation.yaml").write_text(STUDY)
     options = [f"--store={url}", f"--data={data}", "--preset=laptop", *(f"--set={text}" for text in TINY)]
-    single = ours("run", "--mode=single", *options)
-    assert single.returncode == 0, single.stderr
-    ablation = ours("run", "--mode=ablation", f"--ablation-config={tmp_path / 'ablation.yaml'}", *options)
-    assert ablation.returncode == 0, ablation.stderr
+    uris = study_on_one_machine(url, data, tmp_path / "ablation.yaml", options)
     here = open_mirror(url)
-    assert SECRET not in single.stdout + single.stderr + ablation.stdout + ablation.stderr
-    uris = handed_on(here.root)
-    assert uris["dataset"] == data
-    assert uris["run"].startswith(f"{url}/runs/")
-    assert uris["study"].startswith(f"{url}/studies/tiny-ablation-")
-    assert uris["evaluation"] == f"{uris['run']}/evaluation/test"
-    assert len(here.bucket.folders("runs/")) == 4  # the single run is the baseline's with its seed
-    assert f"run     {uris['run']}" in single.stdout
-
     there = another_machine(url, tmp_path / "elsewhere", monkeypatch)
 
     def said(*arguments: str) -> str:
