@@ -302,7 +302,7 @@ def _cluster_conflicts(config: Config) -> list[tuple[str, str]]:
 
 def _is_place(store: str) -> bool:
     """Whether a store's location is one that containers can be given, as a mount's path or a URL."""
-    if not re.fullmatch(r"(/[\w.-]+)+/?|s3://[\w./-]+", store):
+    if not re.fullmatch(r"(/(?!\.\.?(/|$))[\w.-]+)+/?|s3://[\w./-]+", store):
         return False
     with suppress(UserError):
         return not is_url(store) or bool(split_url(store))

@@ -169,6 +169,8 @@ REFUSED = {
             "here",
             "/",
             "//a",
+            "/a/../b",
+            "/a/.",
             "s3://",
             "s3://Bucket/a",
             "s3://bucket/a//b",
