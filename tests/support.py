@@ -51,7 +51,7 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def ends(*processes: psutil.Process, within: float = 20.0) -> bool:
+def ends(*processes: psutil.Process, within: float = 1.0) -> bool:
     """Whether processes that must not outlive another one are soon gone.
 
     At once, on a machine that has nothing else to do; what would stay stays for longer than any busy one takes.

@@ -127,7 +127,7 @@ def test_killed_command_takes_its_containers_with_it_and_can_be_continued(
     assert steps_of(store)
     process.kill()
     process.wait()
-    assert gone(store, seconds=30)  # at once; the training itself has no end
+    assert gone(store, seconds=2)  # at once; the training itself has no end
 
     reached = record(store)["step"]
     process, _ = start_endless(store, slips, reached + 1, IN_CONTAINERS)
@@ -135,7 +135,7 @@ def test_killed_command_takes_its_containers_with_it_and_can_be_continued(
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 128 + signal.SIGINT
     assert "the same command continues where it stopped" in output
-    assert gone(store, seconds=30)  # its work is done and saved, but Python takes its time to unload it all
+    assert gone(store, seconds=2)  # its work is done and saved, but Python takes its time to unload it all
     assert record(store)["status"] == "interrupted"
     assert record(store)["step"] > reached
 

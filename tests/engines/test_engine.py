@@ -115,7 +115,7 @@ def test_deadline(tmp_path: Path) -> None:
         tmp_path, experiment(": ${lr}; sleep 100", trials=1, job={"activeDeadlineSeconds": 1, "backoffLimit": 3})
     )
     assert "activeDeadlineSeconds" in result.trials[0].message
-    assert result.trials[0].seconds < 60
+    assert result.trials[0].seconds < 3
 
 
 @pytest.mark.parametrize(("limit", "ended"), [(1, 1), (2, 2)])
@@ -185,7 +185,7 @@ def test_median_stop(tmp_path: Path) -> None:
     # trial 2 knows trial 0 alone; trial 3 knows 0 and 1, whose median is 1.5
     assert statuses(result) == [SUCCEEDED] * 3 + [EARLY_STOPPED] * 2
     assert result.trials[3].reports["loss"] == (4.0, 4.0)
-    assert result.trials[3].seconds < 60
+    assert result.trials[3].seconds < 10
 
 
 @pytest.mark.parametrize("format", ["TEXT", "JSON"])

@@ -32,7 +32,7 @@ from tests.forks import Fork
 from tests.support import small_config, write_squares
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-SECONDS_TO_NOTICE = 60.0  # that the other machine is gone: it is noticed at once, and a busy machine is slow
+SECONDS_TO_NOTICE = 20.0  # that the other machine is gone: it is noticed at once, and a busy machine is slow
 
 
 @pytest.fixture(scope="module")
